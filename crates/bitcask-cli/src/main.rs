@@ -1,0 +1,2 @@
+//! The `bitcask` command.
+fn main() {}

@@ -1,0 +1,4 @@
+//! Bitcask.
+mod clock;
+mod location;
+mod vfs;

@@ -1,0 +1,169 @@
+//! The seam to the file system: everything the engine asks of a disk, as three small traits.
+//!
+//! Two implementations: [`os`] (the operating system, mapped or by system calls) and `sim` (a simulated
+//! disk for tests, which loses, tears, reorders and garbles what was not synced, fails the N-th call, fills up,
+//! and lies about sync). Nothing outside this folder opens, reads or writes a file of a store.
+//!
+//! Invariants of the seam:
+//! - File names are plain names inside one directory: no separators, no `..`.
+//! - No pointer into a map crosses the seam: `copy_in` and `copy_out` copy.
+//! - Only [`File::sync`] and [`Dir::sync`] make anything durable. A file's sync covers its bytes and its length,
+//!   not its name; a directory's sync covers creations, renames and removals.
+//! - Calls may be short or interrupted; [`read_exact_at`], [`write_all_at`] and their siblings loop.
+
+pub(crate) mod os;
+#[cfg(test)]
+pub(crate) mod sim;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a directory is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DirAccess {
+    /// It must exist; nothing in it will be changed.
+    ReadOnly,
+    /// It must exist.
+    ReadWrite,
+    /// It is created, with its parents, when it is missing.
+    Create,
+}
+
+/// How a file that exists is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    ReadWrite,
+}
+
+/// A file system: where directories come from.
+pub(crate) trait Vfs: Send + Sync {
+    fn open_dir(&self, path: &Path, access: DirAccess) -> io::Result<Arc<dyn Dir>>;
+}
+
+/// One open directory. It stays the same directory when its path is renamed or replaced.
+pub(crate) trait Dir: Send + Sync {
+    /// The names of everything in the directory, in any order. A name that is not UTF-8 comes lossily.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Creates a file for reading and writing; `AlreadyExists` when the name is taken.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Opens a regular file; a symbolic link, a pipe, a device or a directory in its place is `InvalidInput`.
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>>;
+
+    /// Replaces `to` by `from` in one step. Durable only after [`Dir::sync`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a name; files already open stay readable. Durable only after [`Dir::sync`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    fn sync(&self) -> io::Result<()>;
+
+    /// Takes the exclusive lock on the file `name` (created when missing), without waiting: `None` when
+    /// another process, or another opener in this one, holds it. It is released when the guard is dropped
+    /// or the process ends, however it ends.
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>>;
+
+    /// Whether files opened here can be mapped ([`File::map`] has an effect).
+    fn can_map(&self) -> bool;
+}
+
+/// A held lock.
+pub(crate) trait Lock: Send + Sync {
+    /// Whether the name still leads to the file that is locked: false when a stranger removed or replaced it.
+    fn is_intact(&self) -> io::Result<bool>;
+}
+
+/// One open file.
+///
+/// `read_at` and `write_at` are system calls at an offset. `copy_out` and `copy_in` do the same through the
+/// file's map where it has one that covers the range, and are system calls otherwise.
+pub(crate) trait File: Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads up to `buffer.len()` bytes; fewer only at the end of the file or when interrupted.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes up to `bytes.len()` bytes, growing the file where needed.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Like `read_at`, by the map where possible. The caller stays below a length it knows to be written.
+    fn copy_out(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Like `write_at`, by the map where possible; there the range was allocated before.
+    fn copy_in(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Maps the address space of the first `len` bytes (they need not exist yet). Without effect where the
+    /// directory cannot map. Called at most once for a file.
+    fn map(&self, len: u64) -> io::Result<()>;
+
+    /// Makes the file at least `len` bytes long with its space reserved, zeros where nothing was written, so that
+    /// `copy_in` below `len` cannot run out of disk. Fails with `StorageFull` and changes nothing.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts the file to `len` bytes, or lengthens it with zeros.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// Forces the bytes and the length to the disk.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// Fills `buffer` from `offset` by positioned reads; `UnexpectedEof` when the file ends before.
+pub(crate) fn read_exact_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    read_fully(buffer, offset, |rest, at| file.read_at(rest, at))
+}
+
+/// Fills `buffer` from `offset` by the map where there is one; `UnexpectedEof` when the file ends before.
+pub(crate) fn copy_out_exact(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    read_fully(buffer, offset, |rest, at| file.copy_out(rest, at))
+}
+
+/// Writes all of `bytes` at `offset` by positioned writes.
+pub(crate) fn write_all_at(file: &dyn File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    write_fully(bytes, offset, |rest, at| file.write_at(rest, at))
+}
+
+/// Writes all of `bytes` at `offset` by the map where there is one.
+pub(crate) fn copy_in_all(file: &dyn File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    write_fully(bytes, offset, |rest, at| file.copy_in(rest, at))
+}
+
+fn read_fully(
+    mut buffer: &mut [u8],
+    mut offset: u64,
+    read: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match read(buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                buffer = &mut buffer[count..];
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn write_fully(
+    mut bytes: &[u8],
+    mut offset: u64,
+    write: impl Fn(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
