@@ -1,0 +1,197 @@
+//! The one error of the engine. Each variant says what happened, where, and what an operator can do about it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What an operation of the engine returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong. Ask [`Error::is_corruption`] and its siblings rather than matching where a
+/// question is enough: variants may be added.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another handle, in this process or another one, has the store open for writing.
+    #[error("{path} is open for writing elsewhere: close that handle, or open this one read-only", path = path.display())]
+    Locked {
+        /// The store's directory.
+        path: PathBuf,
+    },
+
+    /// The directory is missing, or holds no store.
+    #[error("{path} is not a Bitcask store: {reason}", path = path.display())]
+    NotAStore {
+        /// The directory that was to be opened.
+        path: PathBuf,
+        /// What was found instead of a store.
+        reason: String,
+    },
+
+    /// A later version of Bitcask wrote something that this one must not guess at.
+    #[error("{file} at byte {offset} was written by a newer version of Bitcask ({what}): use that version or a later one")]
+    Newer {
+        /// Name of the file inside the store's directory.
+        file: String,
+        /// Where in the file.
+        offset: u64,
+        /// What this version does not know.
+        what: String,
+    },
+
+    /// Bytes that were acknowledged as durable are damaged. Nothing was changed.
+    #[error(
+        "{file} is damaged at byte {offset}: {what}; nothing was changed: restore the file from a backup, or run \
+         `bitcask verify` to see the whole extent"
+    )]
+    Corruption {
+        /// Name of the file inside the store's directory.
+        file: String,
+        /// Where the damage begins.
+        offset: u64,
+        /// What does not fit.
+        what: String,
+    },
+
+    /// The directory holds a file that does not belong to the store as its manifest describes it.
+    #[error("{file} does not belong to this store: {reason}; nothing was changed")]
+    ForeignFile {
+        /// Name of the file inside the store's directory.
+        file: String,
+        /// Why it cannot be part of the store.
+        reason: String,
+    },
+
+    /// The operating system refused an operation on a file or directory.
+    #[error("cannot {operation} {file}: {source}")]
+    Io {
+        /// What was tried: a verb such as `write` or `sync`.
+        operation: &'static str,
+        /// Name of the file, or the directory's path.
+        file: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// A key is empty or too long.
+    #[error("a key has 1 to 65535 bytes, this one has {len}")]
+    KeySize {
+        /// The key's length in bytes.
+        len: usize,
+    },
+
+    /// A value is longer than the store's limit.
+    #[error("a value has at most {max} bytes in this store, this one has {len}: raise `max_value_size` up to 4 GiB - 1")]
+    ValueSize {
+        /// The value's length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: u64,
+    },
+
+    /// A write through a handle that was opened read-only.
+    #[error("the store was opened read-only: open it with the default options to write")]
+    ReadOnly,
+
+    /// The handle was closed.
+    #[error("the store was closed: open it again")]
+    Closed,
+
+    /// An earlier sync or write failed in a way that leaves the disk's state unknown. Reads go on; writes do not.
+    #[error("the store takes no more writes since an earlier failure ({cause}): mend the disk, then close and open the store")]
+    Poisoned {
+        /// The failure that poisoned the writer.
+        cause: String,
+    },
+
+    /// Options that contradict each other or leave the allowed range.
+    #[error("invalid options: {reason}")]
+    InvalidOptions {
+        /// Which option, and what it may be.
+        reason: String,
+    },
+
+    /// A limit of the format or of the options is reached.
+    #[error("{what} is full: {remedy}")]
+    Full {
+        /// What has no more room.
+        what: &'static str,
+        /// What makes room.
+        remedy: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { operation, file: file.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn corruption(file: impl Into<String>, offset: u64, what: impl Into<String>) -> Self {
+        Self::Corruption { file: file.into(), offset, what: what.into() }
+    }
+
+    pub(crate) fn newer(file: impl Into<String>, offset: u64, what: impl Into<String>) -> Self {
+        Self::Newer { file: file.into(), offset, what: what.into() }
+    }
+
+    /// Whether stored bytes are damaged.
+    pub fn is_corruption(&self) -> bool {
+        matches!(self, Self::Corruption { .. })
+    }
+
+    /// Whether another writer has the store open.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked { .. })
+    }
+
+    /// Whether a write was refused because the handle or the file system is read-only.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::ReadOnly => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::ReadOnlyFilesystem,
+            _ => false,
+        }
+    }
+
+    /// Whether the disk, a quota or a limit has no more room; the store stays readable, and writes work again
+    /// when there is room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => {
+                use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+                matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the writer was poisoned by an earlier failure.
+    pub fn is_poisoned(&self) -> bool {
+        matches!(self, Self::Poisoned { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_io_error_names_operation_file_and_source() {
+        let error = Error::io("sync", "0000000001.data", io::Error::other("the disk is gone"));
+        assert_eq!(error.to_string(), "cannot sync 0000000001.data: the disk is gone");
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(source.as_deref(), Some("the disk is gone"));
+    }
+
+    #[test]
+    fn the_questions_tell_the_variants_apart() {
+        let full = Error::io("write", "0000000001.data", io::ErrorKind::StorageFull.into());
+        assert!(full.is_full() && !full.is_corruption() && !full.is_locked());
+        let read_only = Error::io("write", "0000000001.data", io::ErrorKind::ReadOnlyFilesystem.into());
+        assert!(read_only.is_read_only() && Error::ReadOnly.is_read_only());
+        assert!(Error::corruption("MANIFEST", 4, "its checksum does not fit").is_corruption());
+        assert!(Error::Poisoned { cause: String::new() }.is_poisoned());
+        assert!(Error::Locked { path: PathBuf::new() }.is_locked());
+    }
+}

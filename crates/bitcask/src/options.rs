@@ -1,0 +1,186 @@
+//! How a store is opened and how a write is done: every choice has a default that suits most users.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+pub use crate::vfs::Io;
+
+/// What survives once a write has returned. Set per store with [`Options::durability`], per write with
+/// [`PutOptions::durability`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Power loss. The write waits for a sync, one shared by all who wait.
+    Always,
+    /// Process death at once; power loss after this long and one sync.
+    Interval(Duration),
+    /// Process death. The operating system writes to the disk when it sees fit.
+    Os,
+}
+
+/// What a handle may do to the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Read and write; an empty or missing directory becomes a new store.
+    Create,
+    /// Read and write a store that exists.
+    Existing,
+    /// Read a store that exists; takes no lock and changes nothing.
+    ReadOnly,
+}
+
+/// How a store is opened.
+///
+/// ```
+/// use bitcask::{Durability, Options};
+/// let options = Options::new().durability(Durability::Always).max_file_size(64 << 20);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) mode: OpenMode,
+    pub(crate) durability: Durability,
+    pub(crate) io: Io,
+    pub(crate) max_file_size: u64,
+    pub(crate) max_value_size: u64,
+    pub(crate) maintenance: Maintenance,
+}
+
+/// Who does the work that no caller waits for: syncs by interval, footers, hint files, successors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maintenance {
+    /// Threads of the store's own.
+    Threads,
+    /// The callers, when they need it: one thread, the same order every time. For tests.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests want a store without threads"))]
+    Callers,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: OpenMode::Create,
+            durability: Durability::Interval(Duration::from_secs(1)),
+            io: Io::Mapped,
+            max_file_size: 256 << 20,
+            max_value_size: 512 << 20,
+            maintenance: Maintenance::Threads,
+        }
+    }
+}
+
+impl Options {
+    /// The largest `max_file_size`: a record starts below 4 GiB, because the keydir keeps its offset in 32 bits.
+    pub const MAX_FILE_SIZE_LIMIT: u64 = 1 << 32;
+
+    /// The defaults: create or reopen, [`Durability::Interval`] of one second, [`Io::Mapped`], files of 256 MiB.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Options for a handle that changes nothing and takes no lock.
+    pub fn read_only() -> Self {
+        Self { mode: OpenMode::ReadOnly, ..Self::default() }
+    }
+
+    /// What the handle may do. Default: [`OpenMode::Create`].
+    pub fn mode(mut self, mode: OpenMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// What survives once a write has returned. Default: [`Durability::Interval`] of one second.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How the bytes of files are moved. Default: [`Io::Mapped`], which falls back to [`Io::Syscall`] where
+    /// mapping is not safe.
+    pub fn io(mut self, io: Io) -> Self {
+        self.io = io;
+        self
+    }
+
+    /// The size in bytes at which the active file is closed and a new one begun. Default 256 MiB, at most 4 GiB.
+    /// A record larger than this has a file of its own.
+    pub fn max_file_size(mut self, bytes: u64) -> Self {
+        self.max_file_size = bytes;
+        self
+    }
+
+    /// The longest value that a write accepts, in bytes. Default 512 MiB, at most 4 GiB - 1.
+    pub fn max_value_size(mut self, bytes: u64) -> Self {
+        self.max_value_size = bytes;
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn maintenance(mut self, maintenance: Maintenance) -> Self {
+        self.maintenance = maintenance;
+        self
+    }
+
+    /// Refuses what leaves the allowed range.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |reason: String| Err(Error::InvalidOptions { reason });
+        if self.max_file_size == 0 || self.max_file_size > Self::MAX_FILE_SIZE_LIMIT {
+            return refuse(format!(
+                "max_file_size is 1 to {} bytes, not {}",
+                Self::MAX_FILE_SIZE_LIMIT,
+                self.max_file_size
+            ));
+        }
+        if self.max_value_size > u64::from(u32::MAX) {
+            return refuse(format!(
+                "max_value_size is at most {} bytes, not {}",
+                u32::MAX,
+                self.max_value_size
+            ));
+        }
+        if self.durability == Durability::Interval(Duration::ZERO) {
+            return refuse("an interval of zero: use Durability::Always".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// How one write is done. The default is what the store's [`Options`] say.
+///
+/// ```
+/// use bitcask::{Durability, PutOptions};
+/// let options = PutOptions::new().durability(Durability::Always);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PutOptions {
+    pub(crate) durability: Option<Durability>,
+}
+
+impl PutOptions {
+    /// What the store's options say.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What survives once this write has returned. [`Durability::Interval`] and [`Durability::Os`] do not wait;
+    /// when the bytes reach the disk is then up to the store's own level.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_out_of_range_are_refused_with_the_range() {
+        let refused = |options: Options| options.check().unwrap_err().to_string();
+        assert!(refused(Options::new().max_file_size(0)).contains("1 to 4294967296"));
+        assert!(refused(Options::new().max_file_size((1 << 32) + 1)).contains("1 to 4294967296"));
+        assert!(refused(Options::new().max_value_size(1 << 32)).contains("at most 4294967295"));
+        assert!(refused(Options::new().durability(Durability::Interval(Duration::ZERO))).contains("Always"));
+        Options::new().check().unwrap();
+    }
+}
