@@ -29,7 +29,9 @@ pub enum Error {
     },
 
     /// A later version of Bitcask wrote something that this one must not guess at.
-    #[error("{file} at byte {offset} was written by a newer version of Bitcask ({what}): use that version or a later one")]
+    #[error(
+        "{file} at byte {offset} was written by a newer version of Bitcask ({what}): use that version or a later one"
+    )]
     Newer {
         /// Name of the file inside the store's directory.
         file: String,
@@ -81,7 +83,9 @@ pub enum Error {
     },
 
     /// A value is longer than the store's limit.
-    #[error("a value has at most {max} bytes in this store, this one has {len}: raise `max_value_size` up to 4 GiB - 1")]
+    #[error(
+        "a value has at most {max} bytes in this store, this one has {len}: raise `max_value_size` up to 4 GiB - 1"
+    )]
     ValueSize {
         /// The value's length in bytes.
         len: usize,
@@ -98,7 +102,9 @@ pub enum Error {
     Closed,
 
     /// An earlier sync or write failed in a way that leaves the disk's state unknown. Reads go on; writes do not.
-    #[error("the store takes no more writes since an earlier failure ({cause}): mend the disk, then close and open the store")]
+    #[error(
+        "the store takes no more writes since an earlier failure ({cause}): mend the disk, then close and open the store"
+    )]
     Poisoned {
         /// The failure that poisoned the writer.
         cause: String,

@@ -19,6 +19,16 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+/// How the bytes of files are moved. The files are the same either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Io {
+    /// The active file is preallocated and mapped, reads go through maps: a put and a get make no system call.
+    /// Only on 64-bit Linux, on ext4, xfs and tmpfs; elsewhere a store falls back to [`Io::Syscall`] by itself.
+    Mapped,
+    /// Writes and positioned reads by system calls.
+    Syscall,
+}
+
 /// How a directory is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DirAccess {
