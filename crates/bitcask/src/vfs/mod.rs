@@ -19,13 +19,20 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How the bytes of files are moved. The files are the same either way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the bytes of files are moved. What is on the disk is the same, and a store may be opened either way
+/// each time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Io {
-    /// The active file is preallocated and mapped, reads go through maps: a put and a get make no system call.
-    /// Only on 64-bit Linux, on ext4, xfs and tmpfs; elsewhere a store falls back to [`Io::Syscall`] by itself.
+    /// The file being written has its space reserved ahead and is mapped into memory; writes copy into the map
+    /// and reads copy out of it, without a system call each.
+    ///
+    /// Only on 64-bit Linux, and there only on ext4, xfs and tmpfs; elsewhere the same as [`Io::Syscall`]. A page
+    /// that cannot be read or written (a dying disk, a file cut by another program) is an error and never ends
+    /// the process: the first mapping installs a handler for `SIGBUS`, which passes on every fault that is not
+    /// in one of these maps to whoever handled the signal before.
+    #[default]
     Mapped,
-    /// Writes and positioned reads by system calls.
+    /// Reads and writes are system calls at an offset.
     Syscall,
 }
 
