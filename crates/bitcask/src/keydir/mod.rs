@@ -1,0 +1,215 @@
+//! The keydir: the in-memory map from key to location.
+//!
+//! It holds no keys, only their digests: an entry is 20 bytes whatever the key's length. It is divided by digest into
+//! [`SHARD_COUNT`] tables with a lock each, so threads seldom meet, a table grows in little time, and opening a store
+//! fills many shards at once. Digest order runs through all shards: see [`Keydir::page`].
+//!
+//! Invariants: an entry lies in the shard its digest names. `len` and `memory_bytes` change under the lock of the shard
+//! that changed, so they never count a removal before its insert.
+//!
+//! Left out: what a location means, expiry, snapshots. A get proves by the record's key that it found the right one.
+
+mod digest;
+mod places;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{LockResult, PoisonError, RwLock, RwLockWriteGuard};
+
+use self::digest::Digester;
+pub(crate) use self::digest::{Digest, SHARD_COUNT};
+use self::table::Table;
+use crate::location::Location;
+
+/// Where the newest record of each key lies. Shared by all threads.
+pub(crate) struct Keydir {
+    digester: Digester,
+    shards: Box<[Shard]>,
+    totals: Totals,
+}
+
+/// A cache line of its own, so that locking one shard does not slow its neighbours.
+#[repr(align(64))]
+struct Shard {
+    /// Guards the shard's entries. Rank: the last lock to take; no I/O and no other lock under it, but for further
+    /// shards in ascending order. Held for one operation, one page, or as long as a [`ShardWriter`] lives.
+    table: RwLock<Table>,
+}
+
+/// Sums over all shards. On a cache line of their own: every insert of a new key writes them, every get reads the fields
+/// of the keydir around them. Written under the lock of the shard that changed.
+#[repr(align(64))]
+struct Totals {
+    entry_count: AtomicU64,
+    memory_bytes: AtomicU64,
+}
+
+impl Keydir {
+    /// An empty keydir whose digests depend on `secret`. A store keeps one secret for ever.
+    pub(crate) fn new(secret: [u8; 16]) -> Self {
+        Self {
+            digester: Digester::new(secret),
+            shards: (0..SHARD_COUNT).map(|_| Shard { table: RwLock::new(Table::new()) }).collect(),
+            totals: Totals { entry_count: AtomicU64::new(0), memory_bytes: AtomicU64::new(0) },
+        }
+    }
+
+    /// What the keydir keeps in the place of `key`. Takes no lock: make digests before taking one.
+    pub(crate) fn digest(&self, key: &[u8]) -> Digest {
+        self.digester.digest(key)
+    }
+
+    /// The location of `digest`.
+    pub(crate) fn get(&self, digest: Digest) -> Option<Location> {
+        unpoisoned(self.shard(digest.shard()).table.read()).get(digest)
+    }
+
+    /// Sets the location of `digest` and returns the one it replaces.
+    pub(crate) fn insert(&self, digest: Digest, location: Location) -> Option<Location> {
+        self.write_shard(digest.shard()).insert(digest, location)
+    }
+
+    /// Removes the entry of `digest` and returns its location.
+    pub(crate) fn remove(&self, digest: Digest) -> Option<Location> {
+        self.write_shard(digest.shard()).remove(digest)
+    }
+
+    /// Gives `digest` the location `new` if it has the location `expected`. Tells whether it did.
+    #[cfg_attr(not(test), expect(dead_code, reason = "merges will move records by these"))]
+    pub(crate) fn replace(&self, digest: Digest, expected: Location, new: Location) -> bool {
+        self.write_shard(digest.shard()).replace(digest, expected, new)
+    }
+
+    /// Removes the entry of `digest` if it has the location `expected`. Tells whether it did.
+    #[cfg_attr(not(test), expect(dead_code, reason = "merges will move records by these"))]
+    pub(crate) fn remove_if(&self, digest: Digest, expected: Location) -> bool {
+        self.write_shard(digest.shard()).remove_if(digest, expected)
+    }
+
+    /// Removes all entries.
+    pub(crate) fn clear(&self) {
+        for shard in 0..SHARD_COUNT {
+            self.write_shard(shard).clear();
+        }
+    }
+
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.totals.entry_count.load(Relaxed)
+    }
+
+    /// The memory that the entries take, used or not.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.totals.memory_bytes.load(Relaxed)
+    }
+
+    /// Appends the entries at or after `from` to `out` in digest order: at most `limit`, and of one shard only.
+    /// Returns the digest to go on from; `None` means that no later entry is left. Fewer entries than `limit`, even
+    /// none, do not mean the end.
+    ///
+    /// What one call appends was there at one moment. A pass of many calls visits each digest at most once, and every
+    /// digest that was there throughout exactly once, whatever was inserted, removed or grown in between.
+    pub(crate) fn page(
+        &self,
+        from: Digest,
+        limit: usize,
+        out: &mut Vec<(Digest, Location)>,
+    ) -> Option<Digest> {
+        let next = unpoisoned(self.shard(from.shard()).table.read()).page(from, limit, out);
+        next.or_else(|| Digest::first_of_shard(from.shard() + 1))
+    }
+
+    /// Locks `shard` for many changes at once. Who locks several locks them in ascending order.
+    ///
+    /// # Panics
+    /// When there is no such shard: they are numbered from 0 to [`SHARD_COUNT`] - 1.
+    pub(crate) fn write_shard(&self, shard: u16) -> ShardWriter<'_> {
+        let table = unpoisoned(self.shard(shard).table.write());
+        ShardWriter {
+            shard,
+            count_before: table.count(),
+            bytes_before: table.memory_bytes(),
+            table,
+            totals: &self.totals,
+        }
+    }
+
+    fn shard(&self, shard: u16) -> &Shard {
+        &self.shards[usize::from(shard)]
+    }
+}
+
+/// Changes entries of one shard under its lock. Dropping it updates the sums of the keydir, shrinks the table if few
+/// entries are left, and unlocks.
+pub(crate) struct ShardWriter<'a> {
+    shard: u16,
+    count_before: usize,
+    bytes_before: usize,
+    table: RwLockWriteGuard<'a, Table>,
+    totals: &'a Totals,
+}
+
+impl ShardWriter<'_> {
+    /// Makes room for `additional` more entries in one step instead of many.
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.table.reserve(additional);
+    }
+
+    /// Removes all entries.
+    pub(crate) fn clear(&mut self) {
+        *self.table = Table::new();
+    }
+
+    /// As [`Keydir::insert`]. Fastest in digest order.
+    pub(crate) fn insert(&mut self, digest: Digest, location: Location) -> Option<Location> {
+        self.assert_owns(digest);
+        self.table.insert(digest, location)
+    }
+
+    /// As [`Keydir::remove`].
+    pub(crate) fn remove(&mut self, digest: Digest) -> Option<Location> {
+        self.assert_owns(digest);
+        self.table.remove(digest)
+    }
+
+    /// As [`Keydir::replace`].
+    pub(crate) fn replace(&mut self, digest: Digest, expected: Location, new: Location) -> bool {
+        self.assert_owns(digest);
+        self.table.replace(digest, expected, new)
+    }
+
+    /// As [`Keydir::remove_if`].
+    pub(crate) fn remove_if(&mut self, digest: Digest, expected: Location) -> bool {
+        self.assert_owns(digest);
+        self.table.remove_if(digest, expected)
+    }
+
+    /// An entry in a foreign shard would never be found again: its key would be lost without a sign.
+    fn assert_owns(&self, digest: Digest) {
+        assert_eq!(digest.shard(), self.shard, "a digest goes to the shard it names");
+    }
+}
+
+impl Drop for ShardWriter<'_> {
+    fn drop(&mut self) {
+        self.table.shrink();
+        add_difference(&self.totals.entry_count, self.count_before, self.table.count());
+        add_difference(&self.totals.memory_bytes, self.bytes_before, self.table.memory_bytes());
+    }
+}
+
+/// Adds `after - before`. Modulo 2^64, so that a negative difference needs no second case.
+fn add_difference(total: &AtomicU64, before: usize, after: usize) {
+    if before != after {
+        total.fetch_add((after as u64).wrapping_sub(before as u64), Relaxed);
+    }
+}
+
+/// The guard of a lock, poisoned or not. A panic under a shard's lock comes from an assertion about the arguments,
+/// before anything changed: a table's own steps neither call foreign code nor fail (memory that cannot be had aborts),
+/// so the table behind a poisoned lock is whole. Refusing it would turn one thread's panic into a dead store.
+fn unpoisoned<Guard>(lock: LockResult<Guard>) -> Guard {
+    lock.unwrap_or_else(PoisonError::into_inner)
+}
