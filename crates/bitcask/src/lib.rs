@@ -1,9 +1,56 @@
-//! Bitcask.
+//! Bitcask: a log-structured hash table for fast key/value data, as an embedded store.
+//!
+//! A store is a directory. Every write is appended to a file; an in-memory table, the keydir, says where the newest
+//! record of each key lies; a read is one look-up and one read. The idea is Justin Sheehy's and David Smith's
+//! (*Bitcask: A Log-Structured Hash Table for Fast Key/Value Data*, Basho Technologies, 2010).
+//!
+//! ```
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("data");
+//! let db = bitcask::open(&path, bitcask::Options::default())?;
+//! db.put("user:1", "Ada")?;
+//! assert_eq!(db.get("user:1")?.as_deref(), Some(&b"Ada"[..]));
+//! assert!(db.delete("user:1")?);
+//! assert_eq!(db.get("user:1")?, None);
+//! db.close()?;
+//! # Ok::<(), bitcask::Error>(())
+//! ```
+//!
+//! What survives a write that has returned is up to [`Durability`]. [`Error`] tells what went wrong and what to do.
+
 mod clock;
+mod closing;
+mod commit;
+mod db;
+mod dump;
 mod error;
+mod file;
+mod file_table;
 mod format;
+mod iter;
+mod keydir;
 mod location;
+mod maintenance;
+mod opening;
 mod options;
+mod read;
+mod recovery;
+mod signal;
+mod status;
+mod store;
+mod syncer;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod verify;
 mod vfs;
+mod writer;
+
+pub use db::{Bitcask, open};
+pub use dump::{Dump, DumpedRecord, dump};
 pub use error::{Error, Result};
+pub use iter::{Iter, Keys};
 pub use options::{Durability, Io, OpenMode, Options, PutOptions};
+pub use read::Value;
+pub use status::{Damage, FileState, FileStatus, Recovery, Status, TornTail};
+pub use verify::{VerifyReport, verify};

@@ -51,7 +51,6 @@ pub(crate) enum Maintenance {
     /// Threads of the store's own.
     Threads,
     /// The callers, when they need it: one thread, the same order every time. For tests.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests want a store without threads"))]
     Callers,
 }
 

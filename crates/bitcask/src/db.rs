@@ -1,0 +1,247 @@
+//! What users hold: [`Bitcask`], a handle to an open store.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::Result;
+use crate::iter::{Iter, Keys};
+use crate::opening;
+use crate::options::{Maintenance, Options, PutOptions};
+use crate::read::Value;
+use crate::status::Status;
+use crate::store::Store;
+use crate::threads::Threads;
+use crate::vfs::Vfs;
+use crate::vfs::os::OsVfs;
+
+/// Opens the store in the directory `path`, or makes one there.
+///
+/// One process at a time can have a store open for writing, and one handle in it, which can be cloned and shared; any
+/// number can have it open with [`Options::read_only`]. A read-only handle sees the store as it was when
+/// it was opened.
+///
+/// # Errors
+/// [`Error::Locked`](crate::Error::Locked) when another writer has it open;
+/// [`Error::NotAStore`](crate::Error::NotAStore) when the directory holds something else;
+/// [`Error::Corruption`](crate::Error::Corruption) when bytes that a sync had covered are damaged so that keys would
+/// be missing: nothing is changed then.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("data");
+/// let db = bitcask::open(&path, bitcask::Options::default())?;
+/// db.put("user:1", "Ada")?;
+/// db.close()?;
+///
+/// let db = bitcask::open(&path, bitcask::Options::read_only())?;
+/// assert_eq!(db.get("user:1")?.as_deref(), Some(&b"Ada"[..]));
+/// # Ok::<(), bitcask::Error>(())
+/// ```
+pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Bitcask> {
+    Bitcask::open_on(&OsVfs::new(options.io), Arc::new(SystemClock::new()), path.as_ref(), options)
+}
+
+/// An open store. Clones are handles to the same store; all of them may be used from many threads at once.
+///
+/// Keys have 1 to 65,535 bytes, values up to [`Options::max_value_size`]. When the last handle is dropped the store
+/// is closed; use [`Bitcask::close`] to learn whether that went well.
+#[derive(Clone)]
+pub struct Bitcask {
+    handle: Arc<Handle>,
+}
+
+/// What the clones of a handle share. Dropping it closes the store.
+struct Handle {
+    store: Arc<Store>,
+    /// Taken when the store is closed.
+    threads: Mutex<Option<Threads>>,
+}
+
+impl Bitcask {
+    /// Opens a store on any file system and clock: the tests' way in.
+    pub(crate) fn open_on(
+        vfs: &dyn Vfs,
+        clock: Arc<dyn Clock>,
+        path: &Path,
+        options: Options,
+    ) -> Result<Self> {
+        let maintenance = options.maintenance;
+        let store = Arc::new(opening::open(vfs, clock, path, options)?);
+        let threads = match maintenance {
+            Maintenance::Threads => Some(Threads::start(&store)?),
+            Maintenance::Callers => None,
+        };
+        Ok(Self { handle: Arc::new(Handle { store, threads: Mutex::new(threads) }) })
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        &self.handle.store
+    }
+
+    /// Gives `key` this value, whatever it had before.
+    ///
+    /// # Errors
+    /// When it returns an error that is not [`Error::is_poisoned`](crate::Error::is_poisoned), the key is as it was.
+    /// After a failed sync it is unknown whether this write will be there after the next open.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.put_with(key, value, &PutOptions::new())
+    }
+
+    /// [`Bitcask::put`] with options for this one write.
+    ///
+    /// ```
+    /// use bitcask::{Durability, PutOptions};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put_with("order:1", "paid", &PutOptions::new().durability(Durability::Always))?;
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn put_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: &PutOptions,
+    ) -> Result<()> {
+        let durability = options.durability.unwrap_or(self.store().options.durability);
+        self.store().put(key.as_ref(), value.as_ref(), durability)
+    }
+
+    /// The value of `key`; `None` when it has none.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`](crate::Error::Corruption) when the stored bytes are damaged: never a wrong value, and
+    /// never `None` for a key that has one.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.store().get(key.as_ref())
+    }
+
+    /// Removes `key`. Returns whether it was there.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.delete_with(key, &PutOptions::new())
+    }
+
+    /// [`Bitcask::delete`] with options for this one write.
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &PutOptions) -> Result<bool> {
+        let durability = options.durability.unwrap_or(self.store().options.durability);
+        self.store().delete(key.as_ref(), durability)
+    }
+
+    /// Whether `key` has a value. Reads no file.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.store().contains(key.as_ref())
+    }
+
+    /// Count of keys.
+    pub fn len(&self) -> u64 {
+        self.store().keydir.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All keys, in no order that means anything, in constant memory.
+    ///
+    /// A key that is there throughout is visited exactly once; one that comes or goes meanwhile, or not.
+    pub fn keys(&self) -> Keys {
+        Keys::new(Arc::clone(self.store()))
+    }
+
+    /// All keys and their values, as [`Bitcask::keys`] visits them.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("a", "1")?;
+    /// for entry in db.iter() {
+    ///     let (key, value) = entry?;
+    ///     assert_eq!((&key[..], &value[..]), (&b"a"[..], &b"1"[..]));
+    /// }
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn iter(&self) -> Iter {
+        Iter::new(Arc::clone(self.store()), Vec::new())
+    }
+
+    /// The keys that begin with `prefix`, and their values. A Bitcask keeps no order: this looks at every key.
+    pub fn prefix(&self, prefix: impl Into<Vec<u8>>) -> Iter {
+        Iter::new(Arc::clone(self.store()), prefix.into())
+    }
+
+    /// Visits every key and value, as [`Bitcask::iter`] does, and carries a result along.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("a", "12")?;
+    /// db.put("b", "345")?;
+    /// let bytes = db.fold(0, |sum, _key, value| sum + value.len())?;
+    /// assert_eq!(bytes, 5);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn fold<A>(&self, init: A, mut f: impl FnMut(A, &[u8], &[u8]) -> A) -> Result<A> {
+        self.iter().try_fold(init, |so_far, entry| {
+            let (key, value) = entry?;
+            Ok(f(so_far, &key, &value))
+        })
+    }
+
+    /// Forces everything written so far to the disk.
+    ///
+    /// # Errors
+    /// When the sync fails the store is poisoned: it takes no more writes, and reads go on.
+    pub fn sync(&self) -> Result<()> {
+        self.store().sync()
+    }
+
+    /// Syncs and closes the store, for all clones of this handle: using them later gives
+    /// [`Error::Closed`](crate::Error::Closed). Closing it again does nothing.
+    pub fn close(&self) -> Result<()> {
+        self.handle.close()
+    }
+
+    /// The state of the store: its size, its files, and what the open found.
+    pub fn status(&self) -> Status {
+        self.store().status()
+    }
+
+    /// The directory of the store.
+    pub fn path(&self) -> &Path {
+        self.store().path()
+    }
+}
+
+impl std::fmt::Debug for Bitcask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bitcask")
+            .field("path", &self.path())
+            .field("keys", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<()> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.store.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let closed = self.store.close();
+        // Ends them and waits for them.
+        drop(threads.take());
+        if let Some(side) = &self.store.write_side {
+            side.release_lock();
+        }
+        closed
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Who wants to know calls `close`.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,121 @@
+//! The records of one data file, one after the other, as they lie there: for looking, not for use.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file::layout::{self, Name};
+use crate::file::scan::{Scanned, Scanner};
+use crate::location::Slot;
+use crate::vfs::os::OsVfs;
+use crate::vfs::{Access, DirAccess, Io, Vfs};
+
+/// One record as it lies in a data file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DumpedRecord {
+    /// Where in the file it starts.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+    /// Microseconds since 1970, strictly increasing from commit to commit.
+    pub timestamp_us: u64,
+    /// What it is: `value`, `tombstone`, `sync marker`, `close marker`, `link`, `footer`, or `unknown, may be ignored`.
+    pub kind: &'static str,
+    /// The bytes before the key.
+    pub header: Vec<u8>,
+    /// The key; empty for the log's own records.
+    pub key: Vec<u8>,
+    /// The value, or the payload of a record of the log's own.
+    pub value: Vec<u8>,
+    /// Whether the value fits its checksum.
+    pub value_is_sound: bool,
+}
+
+/// Opens the data file at `path`, such as `data/0000000001.data`, to look at its records.
+///
+/// # Errors
+/// When the path does not name a data file, or its header is damaged.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+/// # db.put("a", "1")?;
+/// # db.close()?;
+/// let records: Vec<_> = bitcask::dump(dir.path().join("0000000001.data"))?.collect::<Result<_, _>>()?;
+/// assert_eq!(records[0].kind, "link");
+/// assert_eq!(records[1].key, b"a");
+/// # Ok::<(), bitcask::Error>(())
+/// ```
+pub fn dump(path: impl AsRef<Path>) -> Result<Dump> {
+    let path = path.as_ref();
+    let not_a_file = || Error::NotAStore {
+        path: path.to_owned(),
+        reason: "a data file has a name such as 0000000001.data".to_owned(),
+    };
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_a_file)?;
+    let Name::Data(id) = layout::parse(name) else { return Err(not_a_file()) };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |source| Error::io("open", path.display().to_string(), source);
+    let dir = OsVfs::new(Io::Syscall).open_dir(parent, DirAccess::ReadOnly).map_err(failed)?;
+    let file = DataFile::open_of_any_store(&*dir, id, Slot::FIRST, Access::Read)?;
+    let next = file.first_record();
+    Ok(Dump { end: file.file_len()?, file, next, done: false })
+}
+
+/// Iterator over the records of a data file, from [`dump`]. It ends with the file, with the zeros behind the last
+/// record, or with an error where a record's header does not check.
+pub struct Dump {
+    file: Arc<DataFile>,
+    end: u64,
+    next: u64,
+    done: bool,
+}
+
+impl Dump {
+    fn read_next(&mut self) -> Result<Option<DumpedRecord>> {
+        let mut scanner = Scanner::starting_at(&self.file, self.next, self.end)?;
+        let (header, offset, value_is_sound) = match scanner.next()? {
+            Scanned::End => return Ok(None),
+            Scanned::Defect(defect) => {
+                let rest_is_zeros = crate::file::scan::end_of_content(&self.file, self.next)? == self.next;
+                return if rest_is_zeros { Ok(None) } else { Err(defect.at(self.file.name(), self.next)) };
+            }
+            Scanned::Record(record) => (record.header, record.offset, !record.is_damaged()),
+        };
+        let mut bytes = vec![0; usize::try_from(header.record_len()).unwrap_or(usize::MAX)];
+        self.file.read(&mut bytes, offset)?;
+        self.next = offset + header.record_len();
+        let key = header.key(&bytes).to_vec();
+        let value = bytes.split_off(header.front_len());
+        bytes.truncate(header.front_len() - key.len());
+        let (len, timestamp_us) = (header.record_len(), header.timestamp);
+        Ok(Some(DumpedRecord {
+            offset,
+            len,
+            timestamp_us,
+            kind: header.kind.name(),
+            header: bytes,
+            key,
+            value,
+            value_is_sound,
+        }))
+    }
+}
+
+impl Iterator for Dump {
+    type Item = Result<DumpedRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let found = self.read_next().transpose();
+        self.done = !matches!(found, Some(Ok(_)));
+        found
+    }
+}

@@ -1,0 +1,311 @@
+//! One data file, open: its header, its bytes, and how far they are written, allocated and synced.
+//!
+//! Invariants:
+//! - `data_len` only grows, and everything below it is whole: it is raised after the bytes are in place.
+//! - Bytes below `data_len` never change while the file is open.
+//! - `synced_len <= data_len`; it is raised only after a sync has returned.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::layout;
+use crate::error::{Error, Result};
+use crate::format::file_header::{FileHeader, StoreId};
+use crate::format::footer::{self, Footer};
+use crate::format::position::{FileId, LogPosition};
+use crate::format::record::{Kind, RecordHeader, Seed};
+use crate::location::{Location, Slot};
+use crate::vfs::{self, Access, Dir, File};
+
+pub(crate) struct DataFile {
+    name: String,
+    header: FileHeader,
+    seed: Seed,
+    slot: Slot,
+    file: Arc<dyn File>,
+    data_len: AtomicU64,
+    allocated_len: AtomicU64,
+    synced_len: AtomicU64,
+    /// Rounded bytes of the records in this file that the keydir points to, and their count.
+    live_bytes: AtomicU64,
+    live_keys: AtomicU64,
+}
+
+impl DataFile {
+    /// Creates the file and syncs its header; its name is durable only after the directory's sync.
+    /// The first `map_len` bytes are mapped where the directory can map.
+    pub(crate) fn create(dir: &dyn Dir, header: FileHeader, slot: Slot, map_len: u64) -> Result<Arc<Self>> {
+        let name = layout::data(header.id);
+        let failed = |operation| move |source| Error::io(operation, layout::data(header.id), source);
+        let file = dir.create(&name).map_err(failed("create"))?;
+        let written = (|| {
+            vfs::write_all_at(&*file, &header.encode(), 0).map_err(failed("write"))?;
+            file.map(map_len).map_err(failed("map"))?;
+            file.sync().map_err(failed("sync"))
+        })();
+        if let Err(error) = written {
+            // Nothing refers to the file yet. If it cannot be removed either, the next open will.
+            let _ = dir.remove(&name);
+            return Err(error);
+        }
+        let len = header.len();
+        Ok(Arc::new(Self::new(name, header, slot, file, len, len)))
+    }
+
+    /// Opens a file of the store and checks its header. `data_len` is 0 until somebody has found it out.
+    pub(crate) fn open(
+        dir: &dyn Dir,
+        id: FileId,
+        store: StoreId,
+        slot: Slot,
+        access: Access,
+        map_len: u64,
+    ) -> Result<Arc<Self>> {
+        let (file, file_len) = Self::open_header(dir, id, slot, access)?;
+        if file.header.store != store {
+            return Err(Error::ForeignFile {
+                file: file.name,
+                reason: "its header says that it belongs to another store".to_owned(),
+            });
+        }
+        let map_len = map_len.max(file_len);
+        file.file.map(map_len).map_err(|source| file.failed("map", source))?;
+        Ok(Arc::new(file))
+    }
+
+    /// Opens a file of whatever store to look at it.
+    pub(crate) fn open_of_any_store(
+        dir: &dyn Dir,
+        id: FileId,
+        slot: Slot,
+        access: Access,
+    ) -> Result<Arc<Self>> {
+        Self::open_header(dir, id, slot, access).map(|(file, _)| Arc::new(file))
+    }
+
+    fn open_header(dir: &dyn Dir, id: FileId, slot: Slot, access: Access) -> Result<(Self, u64)> {
+        let name = layout::data(id);
+        let file = dir.open(&name, access).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::corruption(&name, 0, "the manifest lists it, but it is missing")
+            }
+            _ => Error::io("open", &name, source),
+        })?;
+        let file_len = file.len().map_err(|source| Error::io("measure", &name, source))?;
+        let header = read_header(&*file, &name, file_len)?;
+        if header.id != id {
+            return Err(Error::ForeignFile {
+                file: name,
+                reason: format!("its header says that it is file {}: it was renamed or copied", header.id),
+            });
+        }
+        Ok((Self::new(name, header, slot, file, 0, file_len), file_len))
+    }
+
+    fn new(
+        name: String,
+        header: FileHeader,
+        slot: Slot,
+        file: Arc<dyn File>,
+        data_len: u64,
+        file_len: u64,
+    ) -> Self {
+        Self {
+            name,
+            seed: Seed::new(header.salt),
+            header,
+            slot,
+            file,
+            data_len: AtomicU64::new(data_len),
+            allocated_len: AtomicU64::new(file_len),
+            synced_len: AtomicU64::new(0),
+            live_bytes: AtomicU64::new(0),
+            live_keys: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.header.id
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Where the first record starts.
+    pub(crate) fn first_record(&self) -> u64 {
+        self.header.len()
+    }
+
+    /// The length in bytes of what is written and published, without footer or preallocated tail.
+    pub(crate) fn data_len(&self) -> u64 {
+        self.data_len.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_data_len(&self, len: u64) {
+        self.data_len.store(len, Ordering::Release);
+    }
+
+    pub(crate) fn allocated_len(&self) -> u64 {
+        self.allocated_len.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn synced_len(&self) -> u64 {
+        self.synced_len.load(Ordering::Acquire)
+    }
+
+    /// To be called after a sync has returned that began when `len` bytes were written.
+    pub(crate) fn raise_synced_len(&self, len: u64) {
+        self.synced_len.fetch_max(len, Ordering::AcqRel);
+    }
+
+    /// The position behind the data.
+    pub(crate) fn end(&self) -> LogPosition {
+        LogPosition { file: self.id(), offset: self.data_len() }
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn live_keys(&self) -> u64 {
+        self.live_keys.load(Ordering::Relaxed)
+    }
+
+    /// Counts a record of this file that the keydir has begun to point to.
+    pub(crate) fn count_live(&self, location: Location) {
+        self.count_live_many(location.len(), 1);
+    }
+
+    /// Counts records of this file that the keydir has begun to point to.
+    pub(crate) fn count_live_many(&self, bytes: u64, keys: u64) {
+        self.live_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.live_keys.fetch_add(keys, Ordering::Relaxed);
+    }
+
+    /// Counts a record of this file that the keydir has ceased to point to.
+    pub(crate) fn count_dead(&self, location: Location) {
+        self.live_bytes.fetch_sub(location.len(), Ordering::Relaxed);
+        self.live_keys.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Begins counting anew.
+    pub(crate) fn forget_live(&self) {
+        self.live_bytes.store(0, Ordering::Relaxed);
+        self.live_keys.store(0, Ordering::Relaxed);
+    }
+
+    /// The length of the file on disk, with footer and preallocated tail.
+    pub(crate) fn file_len(&self) -> Result<u64> {
+        self.file.len().map_err(|source| self.failed("measure", source))
+    }
+
+    /// Fills `buffer` by the map where there is one.
+    pub(crate) fn copy_out(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        vfs::copy_out_exact(&*self.file, buffer, offset).map_err(|source| self.failed("read", source))
+    }
+
+    /// Fills `buffer` by positioned reads.
+    pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        vfs::read_exact_at(&*self.file, buffer, offset).map_err(|source| self.failed("read", source))
+    }
+
+    /// Puts bytes behind the data, by the map where there is one. They count as data once the caller says so.
+    pub(crate) fn copy_in(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        vfs::copy_in_all(&*self.file, bytes, offset).map_err(|source| self.failed("write", source))
+    }
+
+    /// Puts bytes into the file by positioned writes.
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        vfs::write_all_at(&*self.file, bytes, offset).map_err(|source| self.failed("write", source))
+    }
+
+    /// Makes sure that the first `len` bytes can be written without running out of disk.
+    pub(crate) fn allocate(&self, len: u64) -> Result<()> {
+        self.file.allocate(len).map_err(|source| self.failed("extend", source))?;
+        self.allocated_len.fetch_max(len, Ordering::AcqRel);
+        Ok(())
+    }
+
+    pub(crate) fn truncate(&self, len: u64) -> Result<()> {
+        self.file.truncate(len).map_err(|source| self.failed("truncate", source))?;
+        self.allocated_len.store(len, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(|source| self.failed("sync", source))
+    }
+
+    fn failed(&self, operation: &'static str, source: std::io::Error) -> Error {
+        Error::io(operation, &self.name, source)
+    }
+
+    /// Cuts what was allocated behind the data, and appends the footer. All data was synced before; the footer is
+    /// not yet.
+    pub(crate) fn seal(&self, footer: &Footer, timestamp: u64) -> Result<()> {
+        let payload = footer.encode();
+        let header = RecordHeader::for_log(Kind::Footer, timestamp, &payload);
+        let mut record = Vec::new();
+        header.encode_front(self.seed, footer.data_len, &[], &mut record);
+        record.extend_from_slice(&payload);
+        self.truncate(footer.data_len)?;
+        self.write(&record, footer.data_len)
+    }
+
+    /// The footer, when the file ends with one: then the file is complete. Only reading can fail.
+    pub(crate) fn footer(&self) -> Result<Option<Footer>> {
+        let Some(offset) = self.file_len()?.checked_sub(footer::RECORD_LEN) else { return Ok(None) };
+        if offset < self.first_record() {
+            return Ok(None);
+        }
+        let Some((header, payload)) = self.small_record(offset)? else { return Ok(None) };
+        let footer = (header.kind == Kind::Footer).then(|| Footer::decode(&payload));
+        match footer {
+            Some(Ok(footer)) if footer.data_len == offset => Ok(Some(footer)),
+            Some(Err(defect)) => Err(defect.at(&self.name, offset)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the first record says of the file before this one in the log; `None` when there is no whole link.
+    pub(crate) fn link(&self) -> Result<Option<LogPosition>> {
+        let Some((header, payload)) = self.small_record(self.first_record())? else { return Ok(None) };
+        Ok((header.kind == Kind::Link).then(|| LogPosition::decode(&payload)).flatten())
+    }
+
+    /// A record of the log's own at `offset`, when one is there whole: its payload is at most a footer's.
+    fn small_record(&self, offset: u64) -> Result<Option<(RecordHeader, Vec<u8>)>> {
+        let room = self.file_len()?.saturating_sub(offset).min(footer::RECORD_LEN);
+        let mut bytes = vec![0; usize::try_from(room).unwrap_or(0)];
+        self.read(&mut bytes, offset)?;
+        let Ok(header) = RecordHeader::decode(&bytes, self.seed, offset) else { return Ok(None) };
+        let len = usize::try_from(header.record_len()).unwrap_or(usize::MAX);
+        let payload = bytes.get(header.front_len()..len);
+        let whole = payload.filter(|payload| crate::format::checksum::checksum(payload) == header.value_crc);
+        Ok(whole.map(|payload| (header, payload.to_vec())))
+    }
+}
+
+fn read_header(file: &dyn File, name: &str, file_len: u64) -> Result<FileHeader> {
+    let failed = |source| Error::io("read", name, source);
+    let short = || Error::corruption(name, 0, "it ends within its header");
+    let mut bytes = vec![0; usize::try_from(file_len.min(64)).unwrap_or(64)];
+    vfs::read_exact_at(file, &mut bytes, 0).map_err(failed)?;
+    if let Some(len) = FileHeader::encoded_len(&bytes) {
+        if len as u64 > file_len {
+            return Err(short());
+        }
+        bytes.resize(len, 0);
+        vfs::read_exact_at(file, &mut bytes, 0).map_err(failed)?;
+    }
+    FileHeader::decode(&bytes).map_err(|defect| defect.at(name, 0))
+}

@@ -1,0 +1,100 @@
+//! A hint file on disk: written whole beside its data file, read section by section.
+//!
+//! It is never needed: whatever is wrong with it, the data file is scanned instead.
+
+use std::sync::Arc;
+
+use super::layout;
+use crate::error::{Error, Result};
+use crate::format::checksum::checksum;
+use crate::format::hint::{Binding, HintHeader, Section};
+use crate::format::position::FileId;
+use crate::vfs::{self, Access, Dir, File};
+
+/// The hints for one data file, on disk or just made by a scan.
+pub(crate) struct Hints {
+    header: HintHeader,
+    body: Body,
+}
+
+enum Body {
+    File(Arc<dyn File>),
+    Memory(Vec<u8>),
+}
+
+impl Hints {
+    /// Hints in memory: `sections` tells how `body` is divided.
+    pub(crate) fn from_parts(binding: Binding, sections: Vec<Section>, body: Vec<u8>) -> Self {
+        Self { header: HintHeader { binding, sections }, body: Body::Memory(body) }
+    }
+
+    /// Opens the hint file for `binding.file`; `None` when it is missing, damaged, or another file's.
+    pub(crate) fn open(dir: &dyn Dir, binding: &Binding) -> Option<Self> {
+        let file = dir.open(&layout::hint(binding.file), Access::Read).ok()?;
+        let mut front = [0; 64];
+        vfs::read_exact_at(&*file, &mut front, 0).ok()?;
+        let len = HintHeader::encoded_len(&front)?;
+        let mut bytes = vec![0; len];
+        vfs::read_exact_at(&*file, &mut bytes, 0).ok()?;
+        let header = HintHeader::decode(&bytes).ok()?;
+        let body_len: u64 = header.sections.iter().map(|section| u64::from(section.len)).sum();
+        let whole = header.binding == *binding && file.len().ok()? == len as u64 + body_len;
+        whole.then_some(Self { header, body: Body::File(file) })
+    }
+
+    /// Writes the hints beside their data file. A crash leaves the old hint file, the new one, or none.
+    pub(crate) fn write(&self, dir: &dyn Dir) -> Result<()> {
+        let Body::Memory(body) = &self.body else { return Ok(()) };
+        let name = layout::hint(self.header.binding.file);
+        let temporary = layout::temporary(&name);
+        let failed = |operation| {
+            let temporary = temporary.clone();
+            move |source| Error::io(operation, temporary, source)
+        };
+        let file = match dir.create(&temporary) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                dir.remove(&temporary).and_then(|()| dir.create(&temporary))
+            }
+            created => created,
+        };
+        let file = file.map_err(failed("create"))?;
+        let header = self.header.encode();
+        vfs::write_all_at(&*file, &header, 0).map_err(failed("write"))?;
+        vfs::write_all_at(&*file, body, header.len() as u64).map_err(failed("write"))?;
+        // Synced so that the next open can use it; nobody relies on it, so a failure here poisons nothing.
+        file.sync().map_err(failed("sync"))?;
+        dir.rename(&temporary, &name).map_err(failed("rename"))
+    }
+
+    /// Removes the hint file of a data file that is gone, if there is one.
+    pub(crate) fn remove(dir: &dyn Dir, file: FileId) -> Result<()> {
+        let name = layout::hint(file);
+        match dir.remove(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", name, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the entries of one shard into `buffer`; `None` when they do not check.
+    pub(crate) fn section<'b>(&'b self, shard: u16, buffer: &'b mut Vec<u8>) -> Option<(&'b [u8], Section)> {
+        let sections = &self.header.sections;
+        let index = match sections.binary_search_by_key(&shard, |section| section.shard) {
+            Ok(index) => index,
+            Err(_) => return Some((&[], Section { shard, count: 0, len: 0, checksum: checksum(&[]) })),
+        };
+        let before: u64 = sections[..index].iter().map(|section| u64::from(section.len)).sum();
+        let section = sections[index];
+        let len = usize::try_from(section.len).ok()?;
+        let bytes = match &self.body {
+            Body::Memory(body) => body.get(usize::try_from(before).ok()?..)?.get(..len)?,
+            Body::File(file) => {
+                buffer.resize(len, 0);
+                vfs::read_exact_at(&**file, buffer, self.header.len() as u64 + before).ok()?;
+                buffer
+            }
+        };
+        (checksum(bytes) == section.checksum).then_some((bytes, section))
+    }
+}

@@ -1,0 +1,109 @@
+//! The names in a store's directory: all of them are built and parsed here.
+//!
+//! | name | file |
+//! |---|---|
+//! | `LOCK` | held locked by the one writer |
+//! | `MANIFEST`, `MANIFEST.bak` | what the store consists of, and the generation before it |
+//! | `NNNNNNNNNN.data` | data file, by its id in at least ten digits |
+//! | `NNNNNNNNNN.hint` | the hint file of that data file |
+//! | any of these with `.tmp` | being written; renamed when complete |
+
+use crate::format::position::FileId;
+
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const MANIFEST: &str = "MANIFEST";
+pub(crate) const MANIFEST_BACKUP: &str = "MANIFEST.bak";
+const TEMPORARY: &str = ".tmp";
+const DATA: &str = ".data";
+const HINT: &str = ".hint";
+/// What mkfs leaves in the root of a file system, which may well be the store's directory.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// What a name in the directory stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Lock,
+    Manifest,
+    ManifestBackup,
+    Data(FileId),
+    Hint(FileId),
+    /// Left over from a write that was cut short.
+    Temporary,
+    /// Not the store's, and known to be harmless.
+    Harmless,
+    /// Not the store's.
+    Foreign,
+}
+
+pub(crate) fn data(id: FileId) -> String {
+    format!("{:010}{DATA}", id.0)
+}
+
+pub(crate) fn hint(id: FileId) -> String {
+    format!("{:010}{HINT}", id.0)
+}
+
+pub(crate) fn temporary(name: &str) -> String {
+    format!("{name}{TEMPORARY}")
+}
+
+/// What `name` stands for. Strict: only what this file would build is the store's.
+pub(crate) fn parse(name: &str) -> Name {
+    match name {
+        LOCK => return Name::Lock,
+        MANIFEST => return Name::Manifest,
+        MANIFEST_BACKUP => return Name::ManifestBackup,
+        LOST_AND_FOUND => return Name::Harmless,
+        _ => {}
+    }
+    if let Some(finished) = name.strip_suffix(TEMPORARY) {
+        return match parse(finished) {
+            Name::Manifest | Name::ManifestBackup | Name::Hint(_) => Name::Temporary,
+            _ => Name::Foreign,
+        };
+    }
+    let id = |suffix| name.strip_suffix(suffix)?.parse().ok().map(FileId).filter(|&id| id != FileId::NONE);
+    match (id(DATA), id(HINT)) {
+        (Some(id), _) if data(id) == name => Name::Data(id),
+        (_, Some(id)) if hint(id) == name => Name::Hint(id),
+        _ => Name::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_parsed() {
+        for id in [1, 42, 9_999_999_999, 10_000_000_000, u64::MAX] {
+            assert_eq!(parse(&data(FileId(id))), Name::Data(FileId(id)));
+            assert_eq!(parse(&hint(FileId(id))), Name::Hint(FileId(id)));
+            assert_eq!(parse(&temporary(&hint(FileId(id)))), Name::Temporary);
+        }
+        assert_eq!(parse(LOCK), Name::Lock);
+        assert_eq!(parse(MANIFEST), Name::Manifest);
+        assert_eq!(parse(MANIFEST_BACKUP), Name::ManifestBackup);
+        assert_eq!(parse(&temporary(MANIFEST)), Name::Temporary);
+    }
+
+    #[test]
+    fn what_only_resembles_a_name_is_foreign() {
+        for name in [
+            "1.data",
+            "0000000000.data",
+            "00000000001.data",
+            "+000000001.data",
+            "0000000001.data.bak",
+            "0000000001.DATA",
+            "0000000001",
+            "notes.txt",
+            "0000000001.data.tmp",
+            ".tmp",
+            "",
+            "99999999999999999999.data",
+        ] {
+            assert_eq!(parse(name), Name::Foreign, "{name}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading a data file front to back, record by record, each checked before it is believed.
+//!
+//! A scan ends at the first record whose header does not check; a value that does not check is reported and
+//! passed over, for its length was proven. What lies behind the end is never returned: [`claims_behind`] only looks
+//! there for proof that a sync had covered more.
+
+use std::borrow::Cow;
+
+use super::data_file::DataFile;
+use crate::error::Result;
+use crate::format::Defect;
+use crate::format::checksum::{checksum, extend};
+use crate::format::footer::Footer;
+use crate::format::position::{self, LogPosition};
+use crate::format::record::{FIXED_LEN, Kind, RecordHeader};
+
+/// How much is read at once. Values up to this size are handed over whole.
+const WINDOW: usize = 256 << 10;
+
+/// What a scan comes upon.
+pub(crate) enum Scanned<'s> {
+    Record(ScannedRecord<'s>),
+    /// What is here does not check; the scan stays before it.
+    Defect(Defect),
+    /// The scan has reached the length it was to read to.
+    End,
+}
+
+pub(crate) struct ScannedRecord<'s> {
+    pub(crate) offset: u64,
+    pub(crate) header: RecordHeader,
+    pub(crate) key: &'s [u8],
+    pub(crate) value: ScannedValue<'s>,
+}
+
+pub(crate) enum ScannedValue<'s> {
+    Whole(&'s [u8]),
+    /// Longer than a window, and its checksum fits.
+    Long,
+    Damaged,
+}
+
+impl ScannedRecord<'_> {
+    /// Where the next record starts.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + self.header.record_len()
+    }
+
+    pub(crate) fn is_damaged(&self) -> bool {
+        matches!(self.value, ScannedValue::Damaged)
+    }
+
+    /// The position that a sync had covered when this record was written, where it claims one.
+    pub(crate) fn claim(&self, file: &DataFile) -> Option<LogPosition> {
+        match (self.header.kind, &self.value) {
+            (Kind::SyncMarker | Kind::CloseMarker, ScannedValue::Whole(payload)) => {
+                LogPosition::decode(payload)
+            }
+            // A footer is written once all before it is synced.
+            (Kind::Footer, ScannedValue::Whole(payload)) => Footer::decode(payload)
+                .ok()
+                .map(|footer| LogPosition { file: file.id(), offset: footer.data_len }),
+            _ => None,
+        }
+    }
+}
+
+/// A scan in progress.
+pub(crate) struct Scanner<'f> {
+    file: &'f DataFile,
+    buffer: Vec<u8>,
+    /// Where in the file the buffer's bytes come from.
+    buffer_at: u64,
+    offset: u64,
+    end: u64,
+    checksum: u32,
+}
+
+impl<'f> Scanner<'f> {
+    /// A scan of all records before `end`, which is at most the file's length.
+    pub(crate) fn new(file: &'f DataFile, end: u64) -> Result<Self> {
+        let first = file.first_record();
+        let mut header = vec![0; usize::try_from(first.min(end)).unwrap_or(0)];
+        file.read(&mut header, 0)?;
+        let checksum = checksum(&header);
+        Ok(Self { file, buffer: Vec::new(), buffer_at: first, offset: first, end: end.max(first), checksum })
+    }
+
+    /// A scan from `start`, where a record starts; its checksum means nothing.
+    pub(crate) fn starting_at(file: &'f DataFile, start: u64, end: u64) -> Result<Self> {
+        let scanner = Self::new(file, end)?;
+        Ok(Self { buffer_at: start, offset: start, ..scanner })
+    }
+
+    /// Where the next record starts, or where the scan ended.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// CRC-32C of the file before [`Scanner::offset`].
+    pub(crate) fn checksum(&self) -> u32 {
+        self.checksum
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Scanned<'_>> {
+        let room = self.end - self.offset;
+        if room == 0 {
+            return Ok(Scanned::End);
+        }
+        let fixed_end = usize::try_from(room).unwrap_or(usize::MAX).min(FIXED_LEN);
+        let Some(fixed) = self.window(fixed_end)?.first_chunk::<FIXED_LEN>() else {
+            return Ok(Scanned::Defect(Defect::damaged("the file ends within a record's header")));
+        };
+        let front_len = RecordHeader::unproven_front_len(fixed);
+        if front_len as u64 > room {
+            return Ok(Scanned::Defect(Defect::damaged("the file ends within a record's key")));
+        }
+        let (seed, offset) = (self.file.seed(), self.offset);
+        let header = match RecordHeader::decode(self.window(front_len)?, seed, offset) {
+            Ok(header) => header,
+            Err(defect) => return Ok(Scanned::Defect(defect)),
+        };
+        if header.record_len() > room {
+            return Ok(Scanned::Defect(Defect::damaged("the file ends within a record's value")));
+        }
+        if u32::try_from(offset).is_err() {
+            return Ok(Scanned::Defect(Defect::newer("a record that starts behind 4 GiB")));
+        }
+        self.advance(header)
+    }
+
+    /// Checks the value of the record whose front is in the window, and passes over the record.
+    fn advance(&mut self, header: RecordHeader) -> Result<Scanned<'_>> {
+        let offset = self.offset;
+        let front_len = header.front_len();
+        let value_len = usize::try_from(header.value_size).unwrap_or(usize::MAX);
+        let long = value_len > WINDOW;
+        let (value_crc, file_checksum) = if long {
+            self.checksum_long(front_len, u64::from(header.value_size))?
+        } else {
+            let so_far = self.checksum;
+            let record = self.window(front_len + value_len)?;
+            (checksum(&record[front_len..]), extend(so_far, record))
+        };
+        let start = usize::try_from(offset - self.buffer_at).unwrap_or(usize::MAX);
+        self.checksum = file_checksum;
+        self.offset = offset + header.record_len();
+        let front = &self.buffer[start..];
+        let value = match (value_crc == header.value_crc, long) {
+            (false, _) => ScannedValue::Damaged,
+            (true, true) => ScannedValue::Long,
+            (true, false) => ScannedValue::Whole(&front[front_len..front_len + value_len]),
+        };
+        Ok(Scanned::Record(ScannedRecord { offset, header, key: header.key(front), value }))
+    }
+
+    /// The checksum of a long value alone, and of the file to its end.
+    fn checksum_long(&mut self, front_len: usize, value_len: u64) -> Result<(u32, u32)> {
+        let so_far = self.checksum;
+        let mut file_checksum = extend(so_far, self.window(front_len)?);
+        let mut value_crc = checksum(&[]);
+        let mut at = self.offset + front_len as u64;
+        let end = at + value_len;
+        let mut piece = vec![0; WINDOW];
+        while at < end {
+            let len = usize::try_from(end - at).unwrap_or(WINDOW).min(WINDOW);
+            self.file.read(&mut piece[..len], at)?;
+            value_crc = extend(value_crc, &piece[..len]);
+            file_checksum = extend(file_checksum, &piece[..len]);
+            at += len as u64;
+        }
+        Ok((value_crc, file_checksum))
+    }
+
+    /// The next `len` bytes of the file, which are before `end`.
+    fn window(&mut self, len: usize) -> Result<&[u8]> {
+        let start = usize::try_from(self.offset.saturating_sub(self.buffer_at)).unwrap_or(usize::MAX);
+        if self.buffer.len() < start.saturating_add(len) {
+            let room = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
+            self.buffer.resize(room.min(len.max(WINDOW)), 0);
+            self.buffer_at = self.offset;
+            self.file.read(&mut self.buffer, self.offset)?;
+            return Ok(&self.buffer[..len]);
+        }
+        Ok(&self.buffer[start..start + len])
+    }
+}
+
+/// The furthest claims of the sync markers, close markers and footers that lie whole anywhere from `from` on: at any
+/// byte, for behind a defect nobody knows where records start. The salt keeps strangers' bytes out.
+pub(crate) fn claims_behind(file: &DataFile, from: u64) -> Result<Vec<LogPosition>> {
+    let end = file.file_len()?;
+    let mut claims = Vec::new();
+    let mut at = from;
+    let mut window = Vec::new();
+    // Consecutive windows overlap by the longest record that is looked for.
+    let overlap = u64::try_from(FIXED_LEN + 64).unwrap_or(0);
+    while at < end {
+        let len = (end - at).min(WINDOW as u64 + overlap);
+        window.resize(usize::try_from(len).unwrap_or(WINDOW), 0);
+        file.read(&mut window, at)?;
+        let starts = usize::try_from(len.min(WINDOW as u64)).unwrap_or(WINDOW);
+        claims.extend((0..starts).filter_map(|start| claim_at(file, &window[start..], at + start as u64)));
+        at += WINDOW as u64;
+    }
+    Ok(claims)
+}
+
+fn claim_at(file: &DataFile, bytes: &[u8], offset: u64) -> Option<LogPosition> {
+    // Cheap tests first: kind, flags, and no key.
+    let fixed = bytes.first_chunk::<FIXED_LEN>()?;
+    if !(4..=6).contains(&fixed[16]) || fixed[17..20] != [0, 0, 0] {
+        return None;
+    }
+    let header = RecordHeader::decode(bytes, file.seed(), offset).ok()?;
+    let payload = bytes.get(FIXED_LEN..usize::try_from(header.record_len()).ok()?)?;
+    let value =
+        if checksum(payload) == header.value_crc { ScannedValue::Whole(payload) } else { return None };
+    ScannedRecord { offset, header, key: &[], value }.claim(file)
+}
+
+/// Bytes of a sync or close marker as a record.
+pub(crate) const MARKER_LEN: u64 = (FIXED_LEN + position::LEN) as u64;
+
+/// How much of the file behind `from` is not zero: where the last such byte ends. `from` when all is zeros.
+pub(crate) fn end_of_content(file: &DataFile, from: u64) -> Result<u64> {
+    let mut end = file.file_len()?;
+    let mut piece = vec![0; WINDOW];
+    while end > from {
+        let len = (end - from).min(WINDOW as u64);
+        let piece = &mut piece[..usize::try_from(len).unwrap_or(WINDOW)];
+        file.read(piece, end - len)?;
+        if let Some(last) = piece.iter().rposition(|&byte| byte != 0) {
+            return Ok(end - len + last as u64 + 1);
+        }
+        end -= len;
+    }
+    Ok(from)
+}
+
+/// A text for a key in messages: readable where it is text, and never long.
+pub(crate) fn display_key(key: &[u8]) -> Cow<'_, str> {
+    const SHOWN: usize = 64;
+    match std::str::from_utf8(key) {
+        Ok(text) if key.len() <= SHOWN && !text.chars().any(char::is_control) => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("{}", key[..key.len().min(SHOWN)].escape_ascii())),
+    }
+}

@@ -1,0 +1,374 @@
+//! From a path to an open store: the directory, the lock, the manifest, the log, the keydir.
+//!
+//! ```text
+//! writer:  open the directory; refuse what is no store before touching anything
+//!          lock; read the manifest, or write the first one
+//!          open the listed files; plan; settle; load the keydir
+//!          make sure that the log goes on in a file of its own; replace the manifest if the list has changed
+//!          remove what is not listed
+//! reader:  the same without the lock, and without changing anything
+//! ```
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file::hint_file::Hints;
+use crate::file::layout::{self, Name};
+use crate::file::manifest_file;
+use crate::file_table::FileTable;
+use crate::format::file_header::{LogFormat, StoreId};
+use crate::format::manifest::{ListedFile, Manifest, Secret};
+use crate::format::position::{FileId, LogPosition};
+use crate::format::record::Kind;
+use crate::keydir::Keydir;
+use crate::location::Slot;
+use crate::maintenance::{Maintenance, MakeError};
+use crate::options::{self, OpenMode, Options};
+use crate::recovery::load::{Loader, Source};
+use crate::recovery::plan::{self, Plan};
+use crate::recovery::settle;
+use crate::status::Recovery;
+use crate::store::{Store, StoreIdentity, WriteSide};
+use crate::vfs::{Access, Dir, DirAccess, Lock, Vfs};
+use crate::writer::{AppendError, Timestamps, Writer};
+
+/// A reader takes no lock, so what it sees may be a write in progress: a defect counts once it stays where it is.
+const READER_TRIES: usize = 20;
+
+/// Opens the store at `path` as the options say.
+pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {
+    options.check()?;
+    let dir = open_dir(vfs, path, options.mode)?;
+    let found = Found::in_directory(&*dir)?;
+    found.check(path, options.mode)?;
+    if options.mode == OpenMode::ReadOnly {
+        return open_to_read(dir, clock, path, options);
+    }
+    let lock = dir
+        .lock(layout::LOCK)
+        .map_err(|source| Error::io("lock", layout::LOCK, source))?
+        .ok_or_else(|| Error::Locked { path: path.to_owned() })?;
+    // Somebody may have been at work until the lock was free.
+    let found = Found::in_directory(&*dir)?;
+    found.check(path, options.mode)?;
+    let manifest = match manifest_file::read(&*dir)? {
+        Some(manifest) => manifest,
+        None => create_manifest(&*dir)?,
+    };
+    let leftovers = found.leftovers(&*dir, &manifest)?;
+    Opening { dir, clock, path, options }.open_to_write(lock, manifest, leftovers)
+}
+
+fn open_dir(vfs: &dyn Vfs, path: &Path, mode: OpenMode) -> Result<Arc<dyn Dir>> {
+    let access = match mode {
+        OpenMode::Create => DirAccess::Create,
+        OpenMode::Existing => DirAccess::ReadWrite,
+        OpenMode::ReadOnly => DirAccess::ReadOnly,
+    };
+    let not_a_store = |reason: &str| Error::NotAStore { path: path.to_owned(), reason: reason.to_owned() };
+    vfs.open_dir(path, access).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => not_a_store("there is no such directory"),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => not_a_store("it is not a directory"),
+        _ => Error::io("open", path.display().to_string(), source),
+    })
+}
+
+/// The first manifest: no files yet, one id reserved.
+fn create_manifest(dir: &dyn Dir) -> Result<Manifest> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| Error::io("draw", "a random store id", error.into()))?;
+    let (store, secret) = random.split_at(16);
+    let manifest = Manifest {
+        store: StoreId(store.try_into().unwrap_or_default()),
+        secret: Secret(secret.try_into().unwrap_or_default()),
+        format: LogFormat::Binary,
+        generation: 0,
+        highest_timestamp: 0,
+        next_file: FileId(FileId::FIRST.0 + 1),
+        merged_through: 0,
+        files: Vec::new(),
+    };
+    let mut maintenance = Maintenance::new(manifest.clone());
+    maintenance.install(dir, manifest, 0).map_err(MakeError::into_error)?;
+    Ok(maintenance.manifest)
+}
+
+/// What lies in the directory.
+struct Found {
+    names: Vec<String>,
+}
+
+impl Found {
+    fn in_directory(dir: &dyn Dir) -> Result<Self> {
+        let names = dir.list().map_err(|source| Error::io("list", "the store's directory", source))?;
+        Ok(Self { names })
+    }
+
+    /// Refuses a directory that is no store and cannot become one.
+    fn check(&self, path: &Path, mode: OpenMode) -> Result<()> {
+        let not_a_store = |reason: String| Err(Error::NotAStore { path: path.to_owned(), reason });
+        let parsed = || self.names.iter().map(|name| (name, layout::parse(name)));
+        let foreign = parsed().find(|(_, parsed)| *parsed == Name::Foreign).map(|(name, _)| name);
+        if parsed().any(|(_, parsed)| parsed == Name::Manifest) {
+            return match foreign {
+                Some(name) => Err(Error::ForeignFile {
+                    file: name.clone(),
+                    reason: "no file of a store has such a name: move it elsewhere".to_owned(),
+                }),
+                None => Ok(()),
+            };
+        }
+        if let Some(name) = foreign {
+            return not_a_store(format!("it holds \"{name}\" and no MANIFEST"));
+        }
+        if let Some((name, _)) = parsed()
+            .find(|(_, parsed)| matches!(parsed, Name::Data(_) | Name::Hint(_) | Name::ManifestBackup))
+        {
+            return not_a_store(format!("it holds \"{name}\", but its MANIFEST is missing: restore it"));
+        }
+        if mode != OpenMode::Create {
+            return not_a_store("it has no MANIFEST".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The names that a write cut short has left behind. Refuses data files that the manifest should list but does
+    /// not: then it is not this store's newest manifest.
+    fn leftovers(&self, dir: &dyn Dir, manifest: &Manifest) -> Result<Vec<String>> {
+        let mut leftovers = Vec::new();
+        for name in &self.names {
+            let is_listed = |id: FileId| manifest.files.iter().any(|file| file.id == id);
+            let is_leftover = match layout::parse(name) {
+                Name::Temporary => true,
+                Name::Hint(id) => !is_listed(id),
+                Name::Data(id) if is_listed(id) => false,
+                Name::Data(id) => {
+                    refuse_written(dir, name, id, manifest)?;
+                    true
+                }
+                _ => false,
+            };
+            if is_leftover {
+                leftovers.push(name.clone());
+            }
+        }
+        Ok(leftovers)
+    }
+}
+
+/// A data file is listed before anything is written to it, so one that is not listed must be empty.
+fn refuse_written(dir: &dyn Dir, name: &str, id: FileId, manifest: &Manifest) -> Result<()> {
+    let foreign = |reason: &str| Err(Error::ForeignFile { file: name.to_owned(), reason: reason.to_owned() });
+    if id >= manifest.next_file {
+        return foreign("the manifest has never given its number: an older manifest was put back");
+    }
+    // A header that does not check was never synced, so nothing can have followed it.
+    let opened = DataFile::open(dir, id, manifest.store, Slot::FIRST, Access::Read, 0);
+    match opened.map(|file| file.link()) {
+        Ok(Ok(Some(_))) => foreign("it holds records, but the manifest does not list it"),
+        Ok(Err(error)) => Err(error),
+        Err(error @ Error::Io { .. }) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn open_to_read(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {
+    let opening = Opening { dir, clock, path, options };
+    let mut last_defect: Option<String> = None;
+    for _ in 0..READER_TRIES {
+        match opening.open_to_read() {
+            Err(error @ (Error::Corruption { .. } | Error::NotAStore { .. })) => {
+                if last_defect.replace(error.to_string()) == Some(error.to_string()) {
+                    return Err(error);
+                }
+            }
+            opened => return opened,
+        }
+    }
+    opening.open_to_read()
+}
+
+/// What every way to open needs.
+struct Opening<'a> {
+    dir: Arc<dyn Dir>,
+    clock: Arc<dyn Clock>,
+    path: &'a Path,
+    options: Options,
+}
+
+impl Opening<'_> {
+    fn open_to_read(&self) -> Result<Store> {
+        let Some(manifest) = manifest_file::read(&*self.dir)? else {
+            let reason = "it has no MANIFEST".to_owned();
+            return Err(Error::NotAStore { path: self.path.to_owned(), reason });
+        };
+        let identity = identity(&manifest);
+        let keydir = Keydir::new(identity.secret.0);
+        let files = self.open_files(&manifest)?;
+        let plan = plan::plan(&files, &keydir)?;
+        let mut recovery = recovery_of(&plan);
+        let sources = plan.into_sources(&identity, &keydir);
+        self.load(&identity, &keydir, sources, &mut recovery)?;
+        Ok(self.store(identity, keydir, files, recovery, None))
+    }
+
+    fn open_to_write(
+        &self,
+        lock: Box<dyn Lock>,
+        manifest: Manifest,
+        leftovers: Vec<String>,
+    ) -> Result<Store> {
+        let dir = &*self.dir;
+        let identity = identity(&manifest);
+        let keydir = Keydir::new(identity.secret.0);
+        let files = self.open_files(&manifest)?;
+        let Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp } =
+            plan::plan(&files, &keydir)?;
+        let mut recovery = Recovery { clean, torn_tail, damaged, ..Recovery::default() };
+        let settled = settle::settle(dir, &identity, &keydir, log, clean, lost)?;
+        let log: Vec<Arc<DataFile>> = settled.sources.iter().map(|source| Arc::clone(&source.file)).collect();
+        self.load(&identity, &keydir, settled.sources, &mut recovery)?;
+
+        let last_timestamp = last_timestamp.max(manifest.highest_timestamp);
+        let mut maintenance = Maintenance::new(manifest);
+        let mut empty = empty.into_iter();
+        let successor = empty.next();
+        let discarded: Vec<_> = settled.discarded.into_iter().chain(empty).collect();
+        let (writer, order) =
+            self.begin(&identity, &mut maintenance, log, settled.active, successor, last_timestamp)?;
+        let names = discarded.iter().map(|file| file.name().to_owned()).chain(leftovers);
+        for name in names {
+            dir.remove(&name).map_err(|source| Error::io("remove", name, source))?;
+        }
+        for file in &discarded {
+            Hints::remove(dir, file.id())?;
+        }
+        let write_side = WriteSide::new(lock, maintenance, writer);
+        Ok(self.store(identity, keydir, order, recovery, Some(write_side)))
+    }
+
+    /// Makes sure that there is a file to write to, that the manifest lists exactly what is in use, and that the
+    /// writer stands at its end. Returns the writer, and the files in log order.
+    fn begin(
+        &self,
+        identity: &StoreIdentity,
+        maintenance: &mut Maintenance,
+        log: Vec<Arc<DataFile>>,
+        active: Option<Arc<DataFile>>,
+        successor: Option<Arc<DataFile>>,
+        last_timestamp: u64,
+    ) -> Result<(Writer, Vec<Arc<DataFile>>)> {
+        let dir = &*self.dir;
+        let placement = Store::placement(dir, self.options.max_file_size);
+        let timestamps = Timestamps::new(last_timestamp, &*self.clock);
+        let mut order: Vec<_> = log.iter().cloned().chain(successor.clone()).collect();
+        let clean_of =
+            |id| maintenance.manifest.files.iter().find(|file| file.id == id).map_or(0, |file| file.clean);
+        let list: Vec<ListedFile> =
+            order.iter().map(|file| ListedFile { id: file.id(), clean: clean_of(file.id()) }).collect();
+        if list != maintenance.manifest.files {
+            let manifest = Manifest { files: list, ..maintenance.manifest.clone() };
+            maintenance.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
+        }
+        if let Some(active) = active {
+            let mut writer = Writer::new(active, placement, self.options.max_file_size, timestamps);
+            writer.ends_closed = true;
+            writer.successor = successor;
+            return Ok((writer, order));
+        }
+        let file = match successor {
+            Some(successor) => successor,
+            None => {
+                let slot = Slot::after(order.iter().map(|file| file.slot())).ok_or(Error::Full {
+                    what: "the table of open files",
+                    remedy: "merge the store, or raise max_file_size",
+                })?;
+                let made = maintenance.make_file(dir, identity, slot, placement, last_timestamp);
+                let file = made.map_err(MakeError::into_error)?;
+                order.push(Arc::clone(&file));
+                file
+            }
+        };
+        file.set_data_len(file.first_record());
+        let previous = log.last().map_or(LogPosition { file: FileId::NONE, offset: 0 }, |file| file.end());
+        let mut writer = Writer::new(file, placement, self.options.max_file_size, timestamps);
+        writer.append_log(Kind::Link, &previous.encode()).map_err(AppendError::into_error)?;
+        Ok((writer, order))
+    }
+
+    /// Opens the files that the manifest lists, in log order. Those without a footer may have to be written to.
+    fn open_files(&self, manifest: &Manifest) -> Result<Vec<Arc<DataFile>>> {
+        let mut files = Vec::with_capacity(manifest.files.len());
+        for (index, listed) in manifest.files.iter().enumerate() {
+            let slot = Slot::new(index).ok_or(Error::Full {
+                what: "the table of open files",
+                remedy: "use a version of Bitcask that can open as many",
+            })?;
+            let open = |access, map_len| {
+                DataFile::open(&*self.dir, listed.id, manifest.store, slot, access, map_len)
+            };
+            let mut file = open(Access::Read, 0)?;
+            if self.options.mode != OpenMode::ReadOnly && file.footer()?.is_none() {
+                file = open(Access::ReadWrite, self.options.max_file_size)?;
+            }
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    fn load(
+        &self,
+        identity: &StoreIdentity,
+        keydir: &Keydir,
+        sources: Vec<Source>,
+        recovery: &mut Recovery,
+    ) -> Result<()> {
+        let threads = match self.options.maintenance {
+            options::Maintenance::Threads => std::thread::available_parallelism().map_or(1, usize::from),
+            options::Maintenance::Callers => 1,
+        };
+        let may_write = self.options.mode != OpenMode::ReadOnly;
+        Loader { dir: &*self.dir, identity, keydir, may_write, threads }.load(sources, recovery)
+    }
+
+    fn store(
+        &self,
+        identity: StoreIdentity,
+        keydir: Keydir,
+        order: Vec<Arc<DataFile>>,
+        recovery: Recovery,
+        write_side: Option<WriteSide>,
+    ) -> Store {
+        Store {
+            options: self.options.clone(),
+            path: self.path.to_owned(),
+            dir: Arc::clone(&self.dir),
+            clock: Arc::clone(&self.clock),
+            identity,
+            keydir,
+            files: FileTable::new(order.iter().cloned()),
+            order: Mutex::new(order),
+            recovery,
+            closed: AtomicBool::new(false),
+            write_side,
+        }
+    }
+}
+
+fn identity(manifest: &Manifest) -> StoreIdentity {
+    StoreIdentity { store: manifest.store, secret: manifest.secret, format: manifest.format }
+}
+
+fn recovery_of(plan: &Plan) -> Recovery {
+    Recovery {
+        clean: plan.clean,
+        torn_tail: plan.torn_tail.clone(),
+        damaged: plan.damaged.clone(),
+        ..Recovery::default()
+    }
+}

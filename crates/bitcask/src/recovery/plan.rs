@@ -1,0 +1,262 @@
+//! Where the log ends, found without changing anything.
+//!
+//! The log is the records of the listed files, one file after the other. A file with a footer is complete. One without
+//! must reach the length that its successor's link names; if it does not, the log ends in it.
+//!
+//! ```text
+//! 1. scan every file without a footer as far as its records check; gather the claims of all files:
+//!    positions that a returned sync had covered
+//! 2. walk the files in order to the first that is not complete, or whose successor does not follow
+//! 3. the log ends there: at the first record, or the first value behind every claim, that does not check
+//! 4. if a claim lies behind that end: corruption of acknowledged data. Report it and change nothing.
+//!    Otherwise: what is behind was never acknowledged as durable: a torn tail.
+//! ```
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file::scan;
+use crate::format::footer::{Ending, Footer};
+use crate::format::position::LogPosition;
+use crate::keydir::Keydir;
+use crate::recovery::inventory::Inventory;
+use crate::status::{Damage, TornTail};
+
+/// A file that belongs to the log.
+pub(crate) struct LogFile {
+    pub(crate) file: Arc<DataFile>,
+    pub(crate) content: Content,
+    /// How far syncs are known to have covered the file.
+    pub(crate) synced: u64,
+}
+
+type Files = Vec<Arc<DataFile>>;
+
+/// What is known of a file's records.
+pub(crate) enum Content {
+    /// It is complete, and was not read.
+    Sealed(Footer),
+    /// It has no footer; its length is the inventory's.
+    Scanned(Inventory),
+}
+
+impl LogFile {
+    fn damage(&self) -> impl Iterator<Item = Damage> {
+        let damaged = match &self.content {
+            Content::Sealed(_) => &[],
+            Content::Scanned(inventory) => inventory.damaged.as_slice(),
+        };
+        damaged.iter().map(|value| value.report(&self.file))
+    }
+}
+
+impl Content {
+    fn is_sealed(&self) -> bool {
+        matches!(self, Self::Sealed(_))
+    }
+
+    /// Where the records end.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Sealed(footer) => footer.data_len,
+            Self::Scanned(inventory) => inventory.end,
+        }
+    }
+
+    fn timestamps(&self) -> (u64, u64) {
+        match self {
+            Self::Sealed(footer) => (footer.first_timestamp, footer.last_timestamp),
+            Self::Scanned(inventory) => (inventory.first_timestamp(), inventory.last_timestamp),
+        }
+    }
+}
+
+/// The log as it was found.
+pub(crate) struct Plan {
+    /// The files of the log, in order.
+    pub(crate) log: Vec<LogFile>,
+    /// Whether the last of them ends with a close marker, or there is none.
+    pub(crate) clean: bool,
+    pub(crate) torn_tail: Option<TornTail>,
+    pub(crate) damaged: Vec<Damage>,
+    /// Listed files behind the end that were never written to.
+    pub(crate) empty: Vec<Arc<DataFile>>,
+    /// Listed files behind the end whose records were lost with what came before them.
+    pub(crate) lost: Vec<Arc<DataFile>>,
+    /// The highest timestamp in the log.
+    pub(crate) last_timestamp: u64,
+}
+
+/// Reads `files`, which are in log order, and finds the end of the log.
+pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
+    let contents = files.iter().map(|file| read(file, keydir)).collect::<Result<Vec<_>>>()?;
+    let links = files.iter().map(|file| file.link()).collect::<Result<Vec<_>>>()?;
+    let furthest = furthest_claim(files, &contents)?;
+    let begun: Vec<bool> =
+        contents.iter().zip(&links).map(|(content, link)| content.is_sealed() || link.is_some()).collect();
+    let mut log: Vec<LogFile> = Vec::new();
+    let mut end_defect = None;
+    for (index, (file, content)) in files.iter().zip(contents).enumerate() {
+        if !begun[index] {
+            break;
+        }
+        let synced = match furthest {
+            Some((furthest, _)) if furthest > index => u64::MAX,
+            Some((furthest, offset)) if furthest == index => offset,
+            _ => 0,
+        };
+        let (content, defect) = settle_values(file, content, synced, keydir)?;
+        file.set_data_len(content.len());
+        let next = links.get(index + 1).copied().flatten();
+        let goes_on = begun.get(index + 1) == Some(&true) && goes_on(file, &content, next)?;
+        log.push(LogFile { file: Arc::clone(file), content, synced });
+        if !goes_on {
+            end_defect = defect;
+            break;
+        }
+    }
+    check_claims(files, &log, furthest, end_defect)?;
+    let last_timestamp = check_timestamps(&log)?;
+    let (empty, lost) = sort_rest(&files[log.len()..])?;
+    let (torn_tail, clean) = match log.last() {
+        Some(last) => (torn_tail_of(last)?, lost.is_empty() && is_clean(last)?),
+        None => (None, lost.is_empty()),
+    };
+    let damaged = log.iter().flat_map(LogFile::damage).collect();
+    Ok(Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp })
+}
+
+/// The footer of a file, or all that a scan finds in it.
+fn read(file: &DataFile, keydir: &Keydir) -> Result<Content> {
+    match file.footer()? {
+        Some(footer) => Ok(Content::Sealed(footer)),
+        None => Inventory::take(file, file.file_len()?, keydir).map(Content::Scanned),
+    }
+}
+
+/// Decides about values that do not check: below `synced` they are damage; behind it the log is torn at the first.
+/// Returns what the file's records are then, and why they end.
+fn settle_values(
+    file: &DataFile,
+    content: Content,
+    synced: u64,
+    keydir: &Keydir,
+) -> Result<(Content, Option<String>)> {
+    let Content::Scanned(inventory) = content else { return Ok((content, None)) };
+    match inventory.damaged.iter().find(|value| value.end > synced) {
+        Some(torn) => {
+            let what = torn.report(file).what;
+            let inventory = Inventory::take(file, torn.offset, keydir)?;
+            Ok((Content::Scanned(inventory), Some(what)))
+        }
+        None => {
+            let defect = inventory.defect.as_ref().map(ToString::to_string);
+            Ok((Content::Scanned(inventory), defect))
+        }
+    }
+}
+
+/// Whether the log goes on behind `file` in the next file, which has been written to and whose link is `next`.
+fn goes_on(file: &DataFile, content: &Content, next: Option<LogPosition>) -> Result<bool> {
+    let len = content.len();
+    match (content, next) {
+        // What a complete file is followed by is settled: the link names this file, or one merged into it.
+        (Content::Sealed(Footer { ending: Ending::Rotated, .. }), _) => Ok(true),
+        (_, None) => Ok(false),
+        (_, Some(next)) if next.file != file.id() => Err(Error::corruption(
+            file.name(),
+            len,
+            "the next file in the manifest says that it follows another one",
+        )),
+        (Content::Scanned(_), Some(next)) if next.offset < len => Err(Error::corruption(
+            file.name(),
+            next.offset,
+            "it has records behind the end that its successor names",
+        )),
+        // Behind a cut, only what began after the cut follows; behind a torn tail, nothing.
+        (_, Some(next)) => Ok(next.offset == len),
+    }
+}
+
+/// The furthest position that a returned sync had covered, as index of the file and offset, by all that the log
+/// itself says; `None` when nothing says anything.
+fn furthest_claim(files: &[Arc<DataFile>], contents: &[Content]) -> Result<Option<(usize, u64)>> {
+    let mut furthest = None;
+    let mut add = |position: LogPosition| {
+        // A file that is not listed was merged away: all of it is older than what is listed.
+        let index = files.iter().position(|file| file.id() == position.file);
+        furthest = furthest.max(index.map(|index| (index, position.offset)));
+    };
+    for (file, content) in files.iter().zip(contents) {
+        match content {
+            Content::Sealed(footer) => add(LogPosition { file: file.id(), offset: footer.data_len }),
+            Content::Scanned(inventory) => {
+                inventory.claims.iter().copied().for_each(&mut add);
+                scan::claims_behind(file, inventory.end)?.into_iter().for_each(&mut add);
+            }
+        }
+    }
+    Ok(furthest)
+}
+
+/// Refuses a log that ends before a position that a sync had covered.
+fn check_claims(
+    files: &[Arc<DataFile>],
+    log: &[LogFile],
+    furthest: Option<(usize, u64)>,
+    defect: Option<String>,
+) -> Result<()> {
+    let end = log.last().map(|last| (log.len() - 1, last.content.len()));
+    if furthest <= end {
+        return Ok(());
+    }
+    let (file, offset) = match (log.last(), files.first()) {
+        (Some(last), _) => (&last.file, last.content.len()),
+        (None, Some(first)) => (first, first.first_record()),
+        (None, None) => return Ok(()),
+    };
+    let what = defect.unwrap_or_else(|| "records are missing".to_owned());
+    Err(Error::corruption(file.name(), offset, format!("{what}, though a sync had covered what follows")))
+}
+
+/// Tells the files behind the end of the log that were never written to from those whose records are lost.
+fn sort_rest(rest: &[Arc<DataFile>]) -> Result<(Files, Files)> {
+    let (mut empty, mut lost) = (Vec::new(), Vec::new());
+    for file in rest {
+        let is_empty = scan::end_of_content(file, file.first_record())? == file.first_record();
+        if is_empty { &mut empty } else { &mut lost }.push(Arc::clone(file));
+    }
+    Ok((empty, lost))
+}
+
+fn is_clean(last: &LogFile) -> Result<bool> {
+    match &last.content {
+        Content::Sealed(_) => Ok(true),
+        Content::Scanned(inventory) => Ok(inventory.closed && last.file.file_len()? == inventory.end),
+    }
+}
+
+fn torn_tail_of(last: &LogFile) -> Result<Option<TornTail>> {
+    let Content::Scanned(inventory) = &last.content else { return Ok(None) };
+    let bytes = scan::end_of_content(&last.file, inventory.end)? - inventory.end;
+    let torn = TornTail { file: last.file.name().to_owned(), offset: inventory.end, bytes };
+    Ok((bytes > 0).then_some(torn))
+}
+
+/// Timestamps ascend from file to file; returns the last one.
+fn check_timestamps(log: &[LogFile]) -> Result<u64> {
+    let mut highest = 0;
+    for LogFile { file, content, .. } in log {
+        let (first, last) = content.timestamps();
+        if first != 0 && first <= highest {
+            return Err(Error::corruption(
+                file.name(),
+                file.first_record(),
+                "its records are older than those of the file before it in the manifest",
+            ));
+        }
+        highest = highest.max(last);
+    }
+    Ok(highest)
+}

@@ -1,0 +1,116 @@
+//! Making what the plan found durable and final. Only the one writer does this, under the lock, before anybody reads.
+//!
+//! ```text
+//! 1. each file of the log that has no footer: write what no sync is known to have covered again in place, and sync:
+//!    a page that a failed or missing sync left in the cache may not be on the disk
+//! 2. give it its footer: *rotated* where a successor follows, *cut* where the log ends in it
+//!    (a file that was closed in good order stays open for appending instead)
+//! 3. cut the files whose records are lost down to their headers, and sync
+//! ```
+//! A crash after any step leads to the same plan: behind a *cut* only what began after the cut follows.
+//! A cut file is never appended to: its successor has another salt, so nothing behind the cut can come back.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::file::data_file::DataFile;
+use crate::file::hint_file::Hints;
+use crate::format::footer::Ending;
+use crate::keydir::Keydir;
+use crate::recovery::load::Source;
+use crate::recovery::plan::{Content, LogFile, Plan};
+use crate::store::StoreIdentity;
+use crate::vfs::Dir;
+
+/// How much is written again at once.
+const PIECE: usize = 1 << 20;
+
+/// What is left to do once the log is settled.
+pub(crate) struct Settled {
+    /// Where the keydir is filled from, in log order.
+    pub(crate) sources: Vec<Source>,
+    /// The file that goes on, when the log was closed in good order.
+    pub(crate) active: Option<Arc<DataFile>>,
+    /// Files that are of no more use: to be removed once the manifest does not list them.
+    pub(crate) discarded: Vec<Arc<DataFile>>,
+}
+
+/// Carries out the three steps.
+pub(crate) fn settle(
+    dir: &dyn Dir,
+    identity: &StoreIdentity,
+    keydir: &Keydir,
+    log: Vec<LogFile>,
+    clean: bool,
+    lost: Vec<Arc<DataFile>>,
+) -> Result<Settled> {
+    let mut settled = Settled { sources: Vec::new(), active: None, discarded: Vec::new() };
+    let count = log.len();
+    for (index, LogFile { file, content, synced }) in log.into_iter().enumerate() {
+        let is_last = index + 1 == count;
+        let inventory = match content {
+            Content::Sealed(footer) => {
+                settled.sources.push(Source::sealed(file, footer));
+                continue;
+            }
+            Content::Scanned(inventory) => inventory,
+        };
+        rewrite(&file, synced.min(inventory.end).max(file.first_record()), inventory.end)?;
+        file.raise_synced_len(inventory.end);
+        if is_last && clean {
+            settled.active = Some(Arc::clone(&file));
+        } else if is_last && !inventory.has_keys() {
+            // Nothing in it is worth a file of its own.
+            settled.discarded.push(file);
+            continue;
+        } else {
+            let ending = if is_last { Ending::Cut } else { Ending::Rotated };
+            file.seal(&inventory.footer(ending), inventory.last_timestamp)?;
+            file.sync()?;
+        }
+        let goes_on = settled.active.is_some();
+        let hints = inventory.into_hints(identity.store, &file, keydir);
+        if !goes_on {
+            write_if_possible(&hints, dir);
+        }
+        settled.sources.push(Source::scanned(file, hints));
+    }
+    settled.discarded.extend(lost);
+    for file in &settled.discarded {
+        file.truncate(file.first_record())?;
+        file.sync()?;
+    }
+    Ok(settled)
+}
+
+/// Writes a hint file, or lets it be: without it the next open scans the data file.
+pub(crate) fn write_if_possible(hints: &Hints, dir: &dyn Dir) {
+    let _ = hints.write(dir);
+}
+
+/// Writes the bytes from `from` to `end` again where they are, and syncs the file.
+fn rewrite(file: &DataFile, from: u64, end: u64) -> Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut at = from;
+    while at < end {
+        let len = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+        file.read(&mut piece[..len], at)?;
+        file.write(&piece[..len], at)?;
+        at += len as u64;
+    }
+    file.sync()
+}
+
+impl Plan {
+    /// Where the keydir is filled from when nothing may be settled: the log as it is, in order.
+    pub(crate) fn into_sources(self, identity: &StoreIdentity, keydir: &Keydir) -> Vec<Source> {
+        let source = |LogFile { file, content, .. }: LogFile| match content {
+            Content::Sealed(footer) => Source::sealed(file, footer),
+            Content::Scanned(inventory) => {
+                let hints = inventory.into_hints(identity.store, &file, keydir);
+                Source::scanned(file, hints)
+            }
+        };
+        self.log.into_iter().map(source).collect()
+    }
+}

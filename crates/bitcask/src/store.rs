@@ -1,0 +1,210 @@
+//! A store that is open: what all handles of it share, and how it comes to be.
+//!
+//! Locks, in the order in which they may be taken together:
+//!
+//! | rank | lock | guards | I/O under it |
+//! |---|---|---|---|
+//! | 0 | `WriteSide::sealing` | the oldest file without a footer | yes |
+//! | 1 | `WriteSide::maintenance` | the manifest and the list of files | yes |
+//! | 2 | `WriteSide::writer` | the end of the log | only the record being appended |
+//! | 3 | the syncer's state | whose turn it is to sync | no |
+//! | 4 | `Store::order` | the files in log order, for reports | no |
+//! | 5 | a shard of the keydir | its entries | no |
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file_table::FileTable;
+use crate::format::file_header::{LogFormat, StoreId};
+use crate::format::manifest::Secret;
+use crate::keydir::Keydir;
+use crate::maintenance::Maintenance;
+use crate::options::{Io, Options};
+use crate::signal::Signal;
+use crate::status::{FileState, FileStatus, Recovery, Status};
+use crate::syncer::Syncer;
+use crate::vfs::{Dir, Lock};
+use crate::writer::{AppendError, Writer};
+
+/// What makes a store this store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoreIdentity {
+    pub(crate) store: StoreId,
+    pub(crate) secret: Secret,
+    pub(crate) format: LogFormat,
+}
+
+pub(crate) struct Store {
+    pub(crate) options: Options,
+    pub(crate) path: PathBuf,
+    pub(crate) dir: Arc<dyn Dir>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) identity: StoreIdentity,
+    pub(crate) keydir: Keydir,
+    pub(crate) files: FileTable,
+    /// The files in log order.
+    pub(crate) order: Mutex<Vec<Arc<DataFile>>>,
+    pub(crate) recovery: Recovery,
+    pub(crate) closed: AtomicBool,
+    /// `None` in a read-only handle.
+    pub(crate) write_side: Option<WriteSide>,
+}
+
+/// What only the one writer of a directory has.
+pub(crate) struct WriteSide {
+    pub(crate) maintenance: Mutex<Maintenance>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) syncer: Syncer,
+    /// Held while a file gets its footer.
+    pub(crate) sealing: Mutex<()>,
+    /// Raised when the writer will need a successor, or space.
+    pub(crate) to_prepare: Signal,
+    /// Raised when a file was rotated away from.
+    pub(crate) to_seal: Signal,
+    /// `Writer::appended` behind the last tombstone: what the absence of a key may rest on.
+    pub(crate) deleted: AtomicU64,
+    poison: OnceLock<String>,
+    /// Held as long as the store is open for writing.
+    lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+impl WriteSide {
+    pub(crate) fn new(lock: Box<dyn Lock>, maintenance: Maintenance, writer: Writer) -> Self {
+        Self {
+            maintenance: Mutex::new(maintenance),
+            syncer: Syncer::new(writer.end()),
+            writer: Mutex::new(writer),
+            sealing: Mutex::new(()),
+            to_prepare: Signal::default(),
+            to_seal: Signal::default(),
+            deleted: AtomicU64::new(0),
+            poison: OnceLock::new(),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    /// The writer lock, poisoned or not: for looking, and for what must be done in any case.
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        // Who panics under this lock poisons the store: see `check`.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses when an earlier failure forbids to acknowledge anything.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.writer.is_poisoned() || self.maintenance.is_poisoned() {
+            self.poison(&Error::io(
+                "write",
+                "the log",
+                std::io::Error::other("a thread panicked while it wrote"),
+            ));
+        }
+        match self.poison.get() {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Forbids all writes from now on, because of `cause`; gives that back. The first cause stays.
+    pub(crate) fn poison(&self, cause: &Error) -> Error {
+        let _ = self.poison.set(cause.to_string());
+        cause.clone()
+    }
+
+    pub(crate) fn poison_cause(&self) -> Option<String> {
+        self.check().err().and(self.poison.get().cloned())
+    }
+
+    /// The error of a failed append; poisons where the end of the log is in doubt.
+    pub(crate) fn append_failed(&self, error: AppendError) -> Error {
+        match error {
+            AppendError::Undone(error) => error,
+            AppendError::InDoubt(error) => self.poison(&error),
+        }
+    }
+
+    /// Poisons the store when a stranger has removed or replaced the lock file: another writer may be at work.
+    pub(crate) fn check_lock(&self) -> Result<()> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(lock) = &*lock else { return Ok(()) };
+        match lock.is_intact() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let taken =
+                    std::io::Error::other("it was removed or replaced, another process may be writing here");
+                Err(self.poison(&Error::io("keep", crate::file::layout::LOCK, taken)))
+            }
+            Err(source) => Err(Error::io("check", crate::file::layout::LOCK, source)),
+        }
+    }
+
+    pub(crate) fn release_lock(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Store {
+    /// Refuses when the store was closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// What it takes to write, in a handle that may.
+    pub(crate) fn write_side(&self) -> Result<&WriteSide> {
+        self.write_side.as_ref().ok_or(Error::ReadOnly)
+    }
+
+    pub(crate) fn order(&self) -> MutexGuard<'_, Vec<Arc<DataFile>>> {
+        // Nothing that could panic half-way happens under this lock.
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn io(&self) -> Io {
+        if self.dir.can_map() { Io::Mapped } else { Io::Syscall }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let active = self.write_side.as_ref().map(|side| side.writer().active.id());
+        let order = self.order().clone();
+        let mut seen_active = false;
+        let files: Vec<FileStatus> = order
+            .iter()
+            .map(|file| {
+                let is_active = active == Some(file.id());
+                let state = match (is_active, seen_active) {
+                    (true, _) => FileState::Active,
+                    (false, false) => FileState::Immutable,
+                    (false, true) => FileState::Successor,
+                };
+                seen_active |= is_active;
+                let (len, live_bytes) = (file.data_len(), file.live_bytes());
+                FileStatus {
+                    name: file.name().to_owned(),
+                    state,
+                    len,
+                    live_bytes,
+                    dead_bytes: len.saturating_sub(live_bytes),
+                    live_keys: file.live_keys(),
+                }
+            })
+            .collect();
+        Status {
+            keys: self.keydir.len(),
+            live_bytes: files.iter().map(|file| file.live_bytes).sum(),
+            dead_bytes: files.iter().map(|file| file.dead_bytes).sum(),
+            data_bytes: files.iter().map(|file| file.len).sum(),
+            keydir_bytes: self.keydir.memory_bytes(),
+            files,
+            io: self.io(),
+            recovery: self.recovery.clone(),
+            poisoned: self.write_side.as_ref().and_then(WriteSide::poison_cause),
+        }
+    }
+}

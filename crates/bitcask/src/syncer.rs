@@ -1,0 +1,101 @@
+//! Group commit: one sync shared by all who wait for one.
+//!
+//! ```text
+//! through(target):
+//!     loop
+//!         if synced >= target: done
+//!         if a sync is running: wait until it is over, and look again
+//!         else lead: note where the log ends; sync; everything up to there is synced; wake all
+//! ```
+//! The sync in flight is the window in which the next group gathers; there is no timer. Whoever leads notes the end of
+//! the log after the sync before has returned, so each waits for two syncs at the most.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Result;
+use crate::format::position::LogPosition;
+use crate::writer::Covered;
+
+pub(crate) struct Syncer {
+    /// How many bytes appended since the open are synced; a copy of `state.covered`, to be asked without the lock.
+    synced: AtomicU64,
+    /// Rank 3: taken alone or under the writer lock, for moments; no I/O happens under it.
+    state: Mutex<State>,
+    over: Condvar,
+}
+
+struct State {
+    running: bool,
+    covered: Covered,
+}
+
+impl Syncer {
+    /// A syncer of a log whose records up to `position` are synced.
+    pub(crate) fn new(position: LogPosition) -> Self {
+        let covered = Covered { appended: 0, position };
+        Self {
+            synced: AtomicU64::new(0),
+            state: Mutex::new(State { running: false, covered }),
+            over: Condvar::new(),
+        }
+    }
+
+    /// How many of the bytes appended since the open are synced.
+    pub(crate) fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    /// How far the last returned sync has covered the log.
+    pub(crate) fn covered(&self) -> Covered {
+        self.state().covered
+    }
+
+    /// Returns once `target` bytes are synced, leading a sync by `lead` if nobody else does. `check` is asked before
+    /// each sync and each wait whether there is any sense in going on.
+    pub(crate) fn through(
+        &self,
+        target: u64,
+        check: impl Fn() -> Result<()>,
+        lead: impl Fn() -> Result<Covered>,
+    ) -> Result<()> {
+        let mut state = self.state();
+        while state.covered.appended < target {
+            check()?;
+            if state.running {
+                state = self.over.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.running = true;
+            drop(state);
+            // Whatever happens in the sync, the turn ends: others must not wait for ever.
+            let turn = Turn(self);
+            let led = lead();
+            state = self.state();
+            if let Ok(covered) = &led {
+                state.covered = *covered;
+                self.synced.store(covered.appended, Ordering::Release);
+            }
+            drop(state);
+            drop(turn);
+            led?;
+            state = self.state();
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that could panic happens under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to sync; given back when it is dropped.
+struct Turn<'a>(&'a Syncer);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state().running = false;
+        self.0.over.notify_all();
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the whole engine, on the simulated disk where durability is concerned.
+
+mod engine;

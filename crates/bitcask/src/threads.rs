@@ -1,0 +1,97 @@
+//! The threads of a store that is open for writing.
+//!
+//! | thread | does |
+//! |---|---|
+//! | `bitcask-sync` | syncs by interval; marks an idle log |
+//! | `bitcask-prepare` | makes successors and allocates space ahead of need |
+//! | `bitcask-seal` | gives files that were rotated away from their footers and hint files |
+//!
+//! A failure in one of them is not lost: either it poisons the store, or the work stays to be done and whoever
+//! cannot do without it meets the failure himself.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::options::Durability;
+use crate::signal::{Signal, Woken};
+use crate::store::{Store, WriteSide};
+
+/// How long a log must be idle before it is marked, where no interval says otherwise.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Threads {
+    store: Arc<Store>,
+    to_sync: Arc<Signal>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts the threads of a store that may write; a read-only one has none.
+    pub(crate) fn start(store: &Arc<Store>) -> Result<Self> {
+        let mut threads = Self { store: Arc::clone(store), to_sync: Arc::default(), running: Vec::new() };
+        if store.write_side.is_some() {
+            let to_sync = Arc::clone(&threads.to_sync);
+            threads.spawn("bitcask-sync", move |store, side| sync(store, side, &to_sync))?;
+            threads.spawn("bitcask-prepare", prepare)?;
+            threads.spawn("bitcask-seal", seal)?;
+        }
+        Ok(threads)
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce(&Store, &WriteSide) + Send + 'static) -> Result<()> {
+        let store = Arc::clone(&self.store);
+        let run = move || {
+            if let Some(side) = &store.write_side {
+                work(&store, side);
+            }
+        };
+        let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = started.map_err(|source| Error::io("start", format!("the thread {name}"), source))?;
+        self.running.push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.to_sync.stop();
+        if let Some(side) = &self.store.write_side {
+            side.to_prepare.stop();
+            side.to_seal.stop();
+        }
+        for thread in self.running.drain(..) {
+            // A thread that panicked has poisoned the store, which says so to all who write.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn sync(store: &Store, side: &WriteSide, signal: &Signal) {
+    let interval = match store.options.durability {
+        Durability::Interval(interval) => interval,
+        Durability::Always | Durability::Os => IDLE,
+    };
+    let mut last_appended = 0;
+    while signal.wait(Some(interval)) != Woken::Stopped {
+        if let Ok(appended) = store.sync_by_interval(side, last_appended) {
+            last_appended = appended;
+        }
+    }
+}
+
+fn prepare(store: &Store, side: &WriteSide) {
+    // The first successor is wanted at once.
+    let mut woken = Woken::Raised;
+    while woken != Woken::Stopped {
+        let _ = store.prepare(side);
+        woken = side.to_prepare.wait(None);
+    }
+}
+
+fn seal(store: &Store, side: &WriteSide) {
+    while side.to_seal.wait(None) != Woken::Stopped {
+        let _ = store.seal_rotated(side);
+    }
+}

@@ -1,0 +1,196 @@
+//! Reading everything that a store has on disk, and checking every byte that has a checksum.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file::hint_file::Hints;
+use crate::file::layout::{self, Name};
+use crate::file::manifest_file;
+use crate::format::manifest::Manifest;
+use crate::keydir::{Keydir, SHARD_COUNT};
+use crate::location::Slot;
+use crate::recovery::inventory::{self, Inventory};
+use crate::recovery::plan;
+use crate::status::{Damage, TornTail};
+use crate::vfs::os::OsVfs;
+use crate::vfs::{Access, Dir, DirAccess, Io, Vfs};
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Count of data files that were read.
+    pub files: u64,
+    /// Count of records in them, the log's own among them.
+    pub records: u64,
+    /// Bytes of those records.
+    pub bytes: u64,
+    /// An incomplete last write, as an unclean end leaves it: the next open for writing cuts it off.
+    pub torn_tail: Option<TornTail>,
+    /// Everything that is not as it was written. Empty: the store is sound.
+    pub damage: Vec<Damage>,
+}
+
+/// Reads every file of the store in `path` and checks every byte: manifest, file headers, records, values, footers and
+/// hint files. Changes nothing and takes no lock. While a writer is at work the last write may show as a torn tail.
+///
+/// # Errors
+/// When the directory is no store, when its manifest is damaged, or when reading fails. Damage to anything else is
+/// no error: it is in the report.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+/// db.put("a", "1")?;
+/// db.close()?;
+/// let report = bitcask::verify(dir.path())?;
+/// assert!(report.damage.is_empty());
+/// # Ok::<(), bitcask::Error>(())
+/// ```
+pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
+    let path = path.as_ref();
+    let not_a_store = |reason: String| Error::NotAStore { path: path.to_owned(), reason };
+    let opened = OsVfs::new(Io::Syscall).open_dir(path, DirAccess::ReadOnly);
+    verify_dir(&*opened.map_err(|source| not_a_store(source.to_string()))?)?
+        .ok_or_else(|| not_a_store("it has no MANIFEST".to_owned()))
+}
+
+/// As [`verify`]; `None` when there is no manifest.
+pub(crate) fn verify_dir(dir: &dyn Dir) -> Result<Option<VerifyReport>> {
+    let Some(manifest) = manifest_file::read(dir)? else { return Ok(None) };
+    let mut verification = Verification {
+        dir,
+        keydir: Keydir::new(manifest.secret.0),
+        manifest,
+        report: VerifyReport::default(),
+    };
+    verification.names()?;
+    let files = verification.files()?;
+    for file in &files {
+        verification.records(file)?;
+    }
+    if verification.report.damage.is_empty() {
+        verification.log(&files)?;
+    }
+    Ok(Some(verification.report))
+}
+
+struct Verification<'a> {
+    dir: &'a dyn Dir,
+    manifest: Manifest,
+    keydir: Keydir,
+    report: VerifyReport,
+}
+
+impl Verification<'_> {
+    fn damage(&mut self, file: &str, offset: u64, what: impl Into<String>) {
+        self.report.damage.push(Damage { file: file.to_owned(), offset, what: what.into() });
+    }
+
+    /// Keeps what is damage, and returns what is not: a failure to read.
+    fn keep_damage<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::Corruption { file, offset, what }) => {
+                self.damage(&file, offset, what);
+                Ok(None)
+            }
+            Err(error @ (Error::Newer { .. } | Error::ForeignFile { .. })) => {
+                self.damage("the store", 0, error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn names(&mut self) -> Result<()> {
+        let names = self.dir.list().map_err(|source| Error::io("list", "the store's directory", source))?;
+        for name in names {
+            if layout::parse(&name) == Name::Foreign {
+                self.damage(&name, 0, "it is no file of a store");
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&mut self) -> Result<Vec<Arc<DataFile>>> {
+        let mut files = Vec::new();
+        for (index, listed) in self.manifest.files.clone().into_iter().enumerate() {
+            let slot = Slot::new(index).unwrap_or(Slot::FIRST);
+            let opened = DataFile::open(self.dir, listed.id, self.manifest.store, slot, Access::Read, 0);
+            files.extend(self.keep_damage(opened)?);
+        }
+        Ok(files)
+    }
+
+    /// Every record of one file; for a complete one also its footer and its hint file.
+    fn records(&mut self, file: &DataFile) -> Result<()> {
+        self.report.files += 1;
+        let Some(footer) = self.keep_damage(file.footer())? else { return Ok(()) };
+        let end = match &footer {
+            Some(footer) => footer.data_len,
+            None => file.file_len()?,
+        };
+        let Some(inventory) = self.keep_damage(Inventory::take(file, end, &self.keydir))? else {
+            return Ok(());
+        };
+        self.report.records += inventory.record_count();
+        self.report.bytes += inventory.end - file.first_record();
+        for value in &inventory.damaged {
+            self.report.damage.push(value.report(file));
+        }
+        let Some(footer) = footer else { return Ok(()) };
+        if let Some(defect) = &inventory.defect {
+            self.damage(file.name(), inventory.end, defect.to_string());
+        } else if inventory.footer(footer.ending) != footer {
+            self.damage(file.name(), footer.data_len, "the footer does not fit the records before it");
+        } else {
+            file.set_data_len(end);
+            self.hints(file, inventory)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the hint file, where there is one, with the hints that the data file gives.
+    fn hints(&mut self, file: &DataFile, inventory: Inventory) -> Result<()> {
+        let name = layout::hint(file.id());
+        match self.dir.open(&name, Access::Read) {
+            // It is only a help: a missing one is made again.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("open", name, error)),
+            Ok(_) => {}
+        }
+        let binding =
+            inventory::binding(self.manifest.store, file, inventory.end, inventory.checksum(), &self.keydir);
+        let Some(found) = Hints::open(self.dir, &binding) else {
+            self.damage(
+                &name,
+                0,
+                "it does not fit its checksum or its data file; the next open makes it again",
+            );
+            return Ok(());
+        };
+        let expected = inventory.into_hints(self.manifest.store, file, &self.keydir);
+        let (mut found_buffer, mut expected_buffer) = (Vec::new(), Vec::new());
+        let differs = (0..SHARD_COUNT).any(|shard| {
+            let found = found.section(shard, &mut found_buffer);
+            found.is_none() || found != expected.section(shard, &mut expected_buffer)
+        });
+        if differs {
+            self.damage(&name, 0, "its entries are not those of its data file; the next open makes it again");
+        }
+        Ok(())
+    }
+
+    /// Whether the files make one log that an open would accept.
+    fn log(&mut self, files: &[Arc<DataFile>]) -> Result<()> {
+        let planned = plan::plan(files, &self.keydir);
+        if let Some(plan) = self.keep_damage(planned)? {
+            self.report.torn_tail = plan.torn_tail;
+            self.report.damage.extend(plan.damaged);
+        }
+        Ok(())
+    }
+}

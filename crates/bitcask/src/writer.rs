@@ -1,0 +1,329 @@
+//! The end of the log: where the next record goes, and what is to be done about the files behind it.
+//!
+//! A [`Writer`] lives under the writer lock, the one lock through which all commits go. It does no sync and, but for
+//! the record itself and the allocation of its place, no I/O.
+//!
+//! ```text
+//! append:  make sure of the place; put the record (behind a sync marker, if a sync has returned since the last);
+//!          raise the file's data length
+//! rotate:  put a link into the successor; it is the active file now
+//! ```
+//! An append that fails leaves the log as it was: the place is cut off or overwritten by the next record. Where even
+//! that cannot be had, the writer is poisoned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file::scan;
+use crate::format::position::LogPosition;
+use crate::format::record::{Kind, RecordHeader};
+
+/// A value up to this size is copied behind its front first, so that a record is one copy or one system call.
+const ONE_PIECE: usize = 16 << 10;
+/// The clock is not followed further ahead than this of what the monotonic clock makes plausible.
+const JUMP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A file is allocated in steps from the first to the second of these, as it grows.
+const ALLOCATE_MIN: u64 = 1 << 20;
+const ALLOCATE_MAX: u64 = 16 << 20;
+
+/// How long a file of `map_len` mapped bytes, of which `allocated` are there, should be made to hold `needed`.
+pub(crate) fn allocation_for(needed: u64, allocated: u64, map_len: u64) -> u64 {
+    (needed + step(allocated)).min(map_len).max(needed)
+}
+
+fn step(allocated: u64) -> u64 {
+    (allocated / 4).clamp(ALLOCATE_MIN, ALLOCATE_MAX)
+}
+
+/// Whether bytes are put into files through maps, so that their place must be allocated before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    Mapped { map_len: u64 },
+    Written,
+}
+
+/// A record to append: about a key, at the next timestamp.
+pub(crate) struct Draft<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) value_crc: u32,
+}
+
+impl Draft<'_> {
+    fn header(&self, timestamp: u64) -> RecordHeader {
+        RecordHeader {
+            kind: self.kind,
+            timestamp,
+            expiry: None,
+            key_size: u16::try_from(self.key.len()).unwrap_or(u16::MAX),
+            value_size: u32::try_from(self.value.len()).unwrap_or(u32::MAX),
+            value_crc: self.value_crc,
+        }
+    }
+
+    /// Bytes of the record.
+    pub(crate) fn len(&self) -> u64 {
+        self.header(0).record_len()
+    }
+}
+
+/// Where a record was put.
+pub(crate) struct Appended {
+    pub(crate) offset: u32,
+    pub(crate) len: u64,
+}
+
+/// A failed append.
+pub(crate) enum AppendError {
+    /// The log is as it was before.
+    Undone(Error),
+    /// It is not known what the file holds behind the end of the log.
+    InDoubt(Error),
+}
+
+impl AppendError {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Undone(error) | Self::InDoubt(error) => error,
+        }
+    }
+}
+
+pub(crate) struct Writer {
+    pub(crate) active: Arc<DataFile>,
+    /// The empty file that the log goes on in, once it is made.
+    pub(crate) successor: Option<Arc<DataFile>>,
+    /// Files that were rotated away from and are not synced yet, oldest first.
+    pub(crate) unsynced: Vec<Arc<DataFile>>,
+    /// Files that were rotated away from and have no footer yet, oldest first.
+    pub(crate) unsealed: Vec<Arc<DataFile>>,
+    /// Bytes appended since the store was opened: the measure by which syncs are waited for.
+    pub(crate) appended: u64,
+    /// How much of that the last sync marker claims.
+    claimed: u64,
+    pub(crate) timestamps: Timestamps,
+    /// Whether the active file holds a value or tombstone of this run.
+    has_keys: bool,
+    /// Whether the log ends with a close marker.
+    pub(crate) ends_closed: bool,
+    placement: Placement,
+    max_file_size: u64,
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    /// A writer behind the records of `active`.
+    pub(crate) fn new(
+        active: Arc<DataFile>,
+        placement: Placement,
+        max_file_size: u64,
+        timestamps: Timestamps,
+    ) -> Self {
+        Self {
+            has_keys: active.data_len() > active.first_record(),
+            active,
+            successor: None,
+            unsynced: Vec::new(),
+            unsealed: Vec::new(),
+            appended: 0,
+            claimed: 0,
+            timestamps,
+            ends_closed: false,
+            placement,
+            max_file_size,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn end(&self) -> LogPosition {
+        self.active.end()
+    }
+
+    /// Whether a record of `len` bytes may go into the active file. A file without any takes a record of any length.
+    pub(crate) fn has_room(&self, len: u64) -> bool {
+        !self.has_keys || self.active.data_len() + scan::MARKER_LEN + len <= self.max_file_size
+    }
+
+    /// Makes the successor the active file; false when there is none.
+    pub(crate) fn rotate(&mut self) -> Result<bool, AppendError> {
+        let Some(next) = self.successor.clone() else { return Ok(false) };
+        let previous = std::mem::replace(&mut self.active, next);
+        if let Err(error) = self.append_log(Kind::Link, &previous.end().encode()) {
+            self.active = previous;
+            return Err(error);
+        }
+        self.successor = None;
+        self.unsynced.push(Arc::clone(&previous));
+        self.unsealed.push(previous);
+        self.has_keys = false;
+        Ok(true)
+    }
+
+    /// Appends a record about a key, behind a sync marker when `covered` tells of a sync that none has claimed yet.
+    pub(crate) fn append(
+        &mut self,
+        draft: &Draft<'_>,
+        covered: Covered,
+        clock: &dyn Clock,
+    ) -> Result<Appended, AppendError> {
+        let timestamp = self.timestamps.next(clock);
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        let claims = covered.appended > self.claimed;
+        let start = self.active.data_len();
+        if claims {
+            let payload = covered.position.encode();
+            let marker = RecordHeader::for_log(Kind::SyncMarker, timestamp, &payload);
+            marker.encode_front(self.active.seed(), start, &[], &mut bytes);
+            bytes.extend_from_slice(&payload);
+        }
+        let offset = start + bytes.len() as u64;
+        let header = draft.header(timestamp);
+        header.encode_front(self.active.seed(), offset, draft.key, &mut bytes);
+        let placed = match u32::try_from(offset) {
+            Ok(offset) => {
+                self.place(&mut bytes, draft.value).map(|()| Appended { offset, len: header.record_len() })
+            }
+            Err(_) => Err(AppendError::Undone(Error::Full {
+                what: "the active file",
+                remedy: "close and open the store",
+            })),
+        };
+        self.scratch = bytes;
+        if placed.is_ok() {
+            self.has_keys = true;
+            self.ends_closed = false;
+            if claims {
+                self.claimed = covered.appended;
+            }
+        }
+        placed
+    }
+
+    /// Appends a record of the log's own.
+    pub(crate) fn append_log(&mut self, kind: Kind, payload: &[u8]) -> Result<(), AppendError> {
+        let mut bytes = Vec::new();
+        let header = RecordHeader::for_log(kind, self.timestamps.last(), payload);
+        header.encode_front(self.active.seed(), self.active.data_len(), &[], &mut bytes);
+        self.place(&mut bytes, payload)?;
+        self.ends_closed = kind == Kind::CloseMarker;
+        Ok(())
+    }
+
+    /// Appends a sync marker by itself, for a log that has gone idle.
+    pub(crate) fn claim(&mut self, covered: Covered) -> Result<(), AppendError> {
+        if covered.appended <= self.claimed || covered.appended < self.appended {
+            return Ok(());
+        }
+        self.append_log(Kind::SyncMarker, &covered.position.encode())?;
+        // The marker itself is not worth another one.
+        self.claimed = self.appended;
+        Ok(())
+    }
+
+    /// Whether space should be allocated ahead of need.
+    pub(crate) fn wants_allocation(&self) -> bool {
+        let Placement::Mapped { map_len } = self.placement else { return false };
+        let allocated = self.active.allocated_len();
+        allocated < map_len && allocated.saturating_sub(self.active.data_len()) < step(allocated) / 2
+    }
+
+    /// How long the active file should be made then.
+    pub(crate) fn allocation_ahead(&self) -> u64 {
+        let map_len = match self.placement {
+            Placement::Mapped { map_len } => map_len,
+            Placement::Written => 0,
+        };
+        let allocated = self.active.allocated_len();
+        allocation_for(allocated, allocated, map_len)
+    }
+
+    /// Puts `front` and `value` behind the log's end, and moves the end.
+    fn place(&mut self, front: &mut Vec<u8>, value: &[u8]) -> Result<(), AppendError> {
+        let file = &self.active;
+        let start = file.data_len();
+        let end = start + front.len() as u64 + value.len() as u64;
+        let allocated = file.allocated_len();
+        if let Placement::Mapped { map_len } = self.placement
+            && end > allocated
+        {
+            file.allocate(allocation_for(end, allocated, map_len)).map_err(AppendError::Undone)?;
+        }
+        let put = if value.len() <= ONE_PIECE {
+            front.extend_from_slice(value);
+            file.copy_in(front, start)
+        } else {
+            file.copy_in(front, start).and_then(|()| file.copy_in(value, start + front.len() as u64))
+        };
+        if let Err(error) = put {
+            return Err(self.undo(error, start));
+        }
+        file.set_data_len(end);
+        self.appended += end - start;
+        Ok(())
+    }
+
+    fn undo(&self, error: Error, end: u64) -> AppendError {
+        match self.placement {
+            // The place was allocated, so this is a broken map: what else it has lost nobody knows.
+            Placement::Mapped { .. } => AppendError::InDoubt(error),
+            Placement::Written => match self.active.truncate(end) {
+                Ok(()) => AppendError::Undone(error),
+                Err(_) => AppendError::InDoubt(error),
+            },
+        }
+    }
+}
+
+/// How far a returned sync has covered the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Covered {
+    /// Bytes appended since the store was opened.
+    pub(crate) appended: u64,
+    /// The same place as a position.
+    pub(crate) position: LogPosition,
+}
+
+/// Where timestamps come from: the wall clock, made strictly increasing, and kept from running away.
+pub(crate) struct Timestamps {
+    last: u64,
+    /// A moment when wall clock and monotonic clock were believed together.
+    believed_us: u64,
+    believed_at: Duration,
+}
+
+impl Timestamps {
+    /// Timestamps behind `last`. The wall clock of this moment is believed: there is nothing to hold it against.
+    pub(crate) fn new(last: u64, clock: &dyn Clock) -> Self {
+        Self { last, believed_us: clock.now_us().max(last), believed_at: clock.monotonic() }
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn next(&mut self, clock: &dyn Clock) -> u64 {
+        let mut now = clock.now_us();
+        let jump_max = u64::try_from(JUMP_MAX.as_micros()).unwrap_or(u64::MAX);
+        if now > self.believed_us.saturating_add(jump_max) {
+            // Either a day has passed since the last look at the monotonic clock, or the wall clock has jumped.
+            let monotonic = clock.monotonic();
+            let passed =
+                u64::try_from(monotonic.saturating_sub(self.believed_at).as_micros()).unwrap_or(u64::MAX);
+            let expected = self.believed_us.saturating_add(passed);
+            if now > expected.saturating_add(jump_max) {
+                now = expected;
+            } else {
+                (self.believed_us, self.believed_at) = (now, monotonic);
+            }
+        }
+        self.last = now.max(self.last + 1);
+        self.last
+    }
+}
