@@ -18,10 +18,10 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
-use crate::format::record::{KEY_MAX, Kind};
+use crate::format::record::Kind;
 use crate::location::{Expiry, Location};
 use crate::options::{Durability, Maintenance};
-use crate::store::{Store, WriteSide};
+use crate::store::{Store, WriteSide, check_key};
 use crate::writer::{Covered, Draft, Writer};
 
 impl Store {
@@ -151,8 +151,4 @@ impl Store {
         side.writer().unsynced.retain(|file| file.synced_len() < file.data_len());
         Ok(covered)
     }
-}
-
-pub(crate) fn check_key(key: &[u8]) -> Result<()> {
-    if key.is_empty() || key.len() > KEY_MAX { Err(Error::KeySize { len: key.len() }) } else { Ok(()) }
 }

@@ -18,6 +18,7 @@
 //!
 //! What survives a write that has returned is up to [`Durability`]. [`Error`] tells what went wrong and what to do.
 
+mod catalog;
 mod clock;
 mod closing;
 mod commit;

@@ -4,158 +4,22 @@
 //! Threads of the store do it; a caller who needs a successor before they have made one makes it. With
 //! [`Maintenance::Callers`](crate::options::Maintenance) there are no threads, and all of it happens
 //! between operations, in the same order every time.
-//!
-//! ```text
-//! make a successor:  create the file, its id reserved before; sync it; sync the directory
-//!                    replace the manifest by one that lists it and reserves the next id
-//!                    hand it to the writer
-//! ```
 
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use crate::catalog::{Catalog, MakeError};
 use crate::error::{Error, Result};
-use crate::file::data_file::DataFile;
-use crate::file::layout;
-use crate::file::manifest_file::{self, ReplaceError};
-use crate::format::file_header::FileHeader;
 use crate::format::footer::Ending;
-use crate::format::manifest::{ListedFile, Manifest};
-use crate::format::position::FileId;
-use crate::location::Slot;
 use crate::options::Durability;
 use crate::recovery::inventory::Inventory;
 use crate::recovery::settle;
-use crate::store::{Store, StoreIdentity, WriteSide};
-use crate::vfs::Dir;
-use crate::writer::{Placement, allocation_for};
-
-/// What the maintenance lock guards.
-pub(crate) struct Maintenance {
-    pub(crate) manifest: Manifest,
-    /// When, by the monotonic clock, the last sync by interval was; used without threads only.
-    last_sync: Duration,
-}
-
-/// What goes wrong while a file is made.
-pub(crate) enum MakeError {
-    /// The store is as it was.
-    Undone(Error),
-    /// A sync of the directory or of the manifest failed.
-    InDoubt(Error),
-}
-
-impl MakeError {
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::Undone(error) | Self::InDoubt(error) => error,
-        }
-    }
-}
-
-impl Maintenance {
-    pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { manifest, last_sync: Duration::ZERO }
-    }
-
-    /// Makes an empty data file and lists it at the end of the log.
-    pub(crate) fn make_file(
-        &mut self,
-        dir: &dyn Dir,
-        identity: &StoreIdentity,
-        slot: Slot,
-        placement: Placement,
-        last_timestamp: u64,
-    ) -> Result<Arc<DataFile>, MakeError> {
-        // The one id that is reserved and not listed.
-        let id = FileId(self.manifest.next_file.0 - 1);
-        let file = create(dir, identity, id, slot, placement).map_err(MakeError::Undone)?;
-        let failed = |source| Error::io("sync", "the store's directory", source);
-        if let Err(error) = dir.sync().map_err(failed) {
-            return Err(MakeError::InDoubt(error));
-        }
-        let mut manifest = self.manifest.clone();
-        manifest.files.push(ListedFile { id, clean: 0 });
-        manifest.next_file = FileId(id.0 + 2);
-        match self.install(dir, manifest, last_timestamp) {
-            Ok(()) => Ok(file),
-            Err(error) => {
-                if matches!(error, MakeError::Undone(_)) {
-                    // Not listed, so of no use. The next one made, or the next open, removes it if this cannot.
-                    let _ = dir.remove(file.name());
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// Replaces the manifest on disk and in memory.
-    pub(crate) fn install(
-        &mut self,
-        dir: &dyn Dir,
-        mut manifest: Manifest,
-        last_timestamp: u64,
-    ) -> Result<(), MakeError> {
-        manifest.generation += 1;
-        manifest.highest_timestamp = manifest.highest_timestamp.max(last_timestamp);
-        manifest_file::replace(dir, &manifest).map_err(|error| match error {
-            ReplaceError::Unchanged(error) => MakeError::Undone(error),
-            ReplaceError::InDoubt(error) => MakeError::InDoubt(error),
-        })?;
-        self.manifest = manifest;
-        Ok(())
-    }
-}
-
-/// Creates a data file, in place of a leftover that no manifest lists.
-fn create(
-    dir: &dyn Dir,
-    identity: &StoreIdentity,
-    id: FileId,
-    slot: Slot,
-    placement: Placement,
-) -> Result<Arc<DataFile>> {
-    let mut salt = [0; 8];
-    getrandom::fill(&mut salt).map_err(|error| Error::io("draw", "a random salt", error.into()))?;
-    let header = FileHeader {
-        format: identity.format,
-        store: identity.store,
-        id,
-        salt: u64::from_le_bytes(salt),
-        inputs: Vec::new(),
-    };
-    let name = layout::data(id);
-    match dir.remove(&name) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", name, source));
-        }
-        _ => {}
-    }
-    let map_len = match placement {
-        Placement::Mapped { map_len } => map_len,
-        Placement::Written => 0,
-    };
-    let first_record = header.len();
-    let file = DataFile::create(dir, header, slot, map_len)?;
-    if matches!(placement, Placement::Mapped { .. }) {
-        let allocated = file.allocate(allocation_for(first_record, 0, map_len));
-        if let Err(error) = allocated {
-            let _ = dir.remove(&name);
-            return Err(error);
-        }
-    }
-    Ok(file)
-}
+use crate::store::{Store, WriteSide};
+use crate::writer::Placement;
 
 impl Store {
-    /// How records are put into files here.
-    pub(crate) fn placement(dir: &dyn Dir, max_file_size: u64) -> Placement {
-        if dir.can_map() { Placement::Mapped { map_len: max_file_size } } else { Placement::Written }
-    }
-
     /// Makes the writer a successor if it has none.
     pub(crate) fn prepare_successor(&self, side: &WriteSide) -> Result<()> {
-        let mut maintenance = self.maintenance(side)?;
+        let mut catalog = self.catalog(side)?;
         if side.writer().successor.is_some() {
             return Ok(());
         }
@@ -164,9 +28,9 @@ impl Store {
             what: "the table of open files",
             remedy: "merge the store, or raise max_file_size",
         })?;
-        let placement = Self::placement(&*self.dir, self.options.max_file_size);
+        let placement = Placement::new(&*self.dir, self.options.max_file_size);
         let last_timestamp = side.writer().timestamps.last();
-        let made = maintenance.make_file(&*self.dir, &self.identity, slot, placement, last_timestamp);
+        let made = catalog.make_file(&*self.dir, &self.identity, slot, placement, last_timestamp);
         let file = made.map_err(|error| match error {
             MakeError::Undone(error) => error,
             MakeError::InDoubt(error) => side.poison(&error),
@@ -177,9 +41,9 @@ impl Store {
         Ok(())
     }
 
-    fn maintenance<'a>(&self, side: &'a WriteSide) -> Result<MutexGuard<'a, Maintenance>> {
+    fn catalog<'a>(&self, side: &'a WriteSide) -> Result<MutexGuard<'a, Catalog>> {
         side.check()?;
-        Ok(side.maintenance.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(side.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Gives each file that was rotated away from its footer and its hint file, oldest first.
@@ -235,13 +99,10 @@ impl Store {
     pub(crate) fn maintain_as_caller(&self, side: &WriteSide) -> Result<()> {
         if let Durability::Interval(interval) = self.options.durability {
             let now = self.clock.monotonic();
-            let mut maintenance = self.maintenance(side)?;
-            let due = now >= maintenance.last_sync + interval;
-            if due {
-                maintenance.last_sync = now;
-            }
-            drop(maintenance);
-            if due {
+            let mut last_sync = side.last_sync.lock().unwrap_or_else(PoisonError::into_inner);
+            if now >= *last_sync + interval {
+                *last_sync = now;
+                drop(last_sync);
                 self.sync()?;
             }
         }

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use crate::catalog::{Catalog, MakeError};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
@@ -22,20 +23,19 @@ use crate::file::layout::{self, Name};
 use crate::file::manifest_file;
 use crate::file_table::FileTable;
 use crate::format::file_header::{LogFormat, StoreId};
-use crate::format::manifest::{ListedFile, Manifest, Secret};
+use crate::format::manifest::{Identity, ListedFile, Manifest, Secret};
 use crate::format::position::{FileId, LogPosition};
 use crate::format::record::Kind;
 use crate::keydir::Keydir;
 use crate::location::Slot;
-use crate::maintenance::{Maintenance, MakeError};
 use crate::options::{self, OpenMode, Options};
 use crate::recovery::load::{Loader, Source};
 use crate::recovery::plan::{self, Plan};
 use crate::recovery::settle;
 use crate::status::Recovery;
-use crate::store::{Store, StoreIdentity, WriteSide};
+use crate::store::{Store, WriteSide};
 use crate::vfs::{Access, Dir, DirAccess, Lock, Vfs};
-use crate::writer::{AppendError, Timestamps, Writer};
+use crate::writer::{AppendError, Placement, Timestamps, Writer};
 
 /// A reader takes no lock, so what it sees may be a write in progress: a defect counts once it stays where it is.
 const READER_TRIES: usize = 20;
@@ -93,9 +93,9 @@ fn create_manifest(dir: &dyn Dir) -> Result<Manifest> {
         merged_through: 0,
         files: Vec::new(),
     };
-    let mut maintenance = Maintenance::new(manifest.clone());
-    maintenance.install(dir, manifest, 0).map_err(MakeError::into_error)?;
-    Ok(maintenance.manifest)
+    let mut catalog = Catalog::new(manifest.clone());
+    catalog.install(dir, manifest, 0).map_err(MakeError::into_error)?;
+    Ok(catalog.manifest)
 }
 
 /// What lies in the directory.
@@ -207,7 +207,7 @@ impl Opening<'_> {
             let reason = "it has no MANIFEST".to_owned();
             return Err(Error::NotAStore { path: self.path.to_owned(), reason });
         };
-        let identity = identity(&manifest);
+        let identity = manifest.identity();
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;
         let plan = plan::plan(&files, &keydir)?;
@@ -224,7 +224,7 @@ impl Opening<'_> {
         leftovers: Vec<String>,
     ) -> Result<Store> {
         let dir = &*self.dir;
-        let identity = identity(&manifest);
+        let identity = manifest.identity();
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;
         let Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp } =
@@ -235,12 +235,12 @@ impl Opening<'_> {
         self.load(&identity, &keydir, settled.sources, &mut recovery)?;
 
         let last_timestamp = last_timestamp.max(manifest.highest_timestamp);
-        let mut maintenance = Maintenance::new(manifest);
+        let mut catalog = Catalog::new(manifest);
         let mut empty = empty.into_iter();
         let successor = empty.next();
         let discarded: Vec<_> = settled.discarded.into_iter().chain(empty).collect();
         let (writer, order) =
-            self.begin(&identity, &mut maintenance, log, settled.active, successor, last_timestamp)?;
+            self.begin(&identity, &mut catalog, log, settled.active, successor, last_timestamp)?;
         let names = discarded.iter().map(|file| file.name().to_owned()).chain(leftovers);
         for name in names {
             dir.remove(&name).map_err(|source| Error::io("remove", name, source))?;
@@ -248,7 +248,7 @@ impl Opening<'_> {
         for file in &discarded {
             Hints::remove(dir, file.id())?;
         }
-        let write_side = WriteSide::new(lock, maintenance, writer);
+        let write_side = WriteSide::new(lock, catalog, writer);
         Ok(self.store(identity, keydir, order, recovery, Some(write_side)))
     }
 
@@ -256,24 +256,24 @@ impl Opening<'_> {
     /// writer stands at its end. Returns the writer, and the files in log order.
     fn begin(
         &self,
-        identity: &StoreIdentity,
-        maintenance: &mut Maintenance,
+        identity: &Identity,
+        catalog: &mut Catalog,
         log: Vec<Arc<DataFile>>,
         active: Option<Arc<DataFile>>,
         successor: Option<Arc<DataFile>>,
         last_timestamp: u64,
     ) -> Result<(Writer, Vec<Arc<DataFile>>)> {
         let dir = &*self.dir;
-        let placement = Store::placement(dir, self.options.max_file_size);
+        let placement = Placement::new(dir, self.options.max_file_size);
         let timestamps = Timestamps::new(last_timestamp, &*self.clock);
         let mut order: Vec<_> = log.iter().cloned().chain(successor.clone()).collect();
         let clean_of =
-            |id| maintenance.manifest.files.iter().find(|file| file.id == id).map_or(0, |file| file.clean);
+            |id| catalog.manifest.files.iter().find(|file| file.id == id).map_or(0, |file| file.clean);
         let list: Vec<ListedFile> =
             order.iter().map(|file| ListedFile { id: file.id(), clean: clean_of(file.id()) }).collect();
-        if list != maintenance.manifest.files {
-            let manifest = Manifest { files: list, ..maintenance.manifest.clone() };
-            maintenance.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
+        if list != catalog.manifest.files {
+            let manifest = Manifest { files: list, ..catalog.manifest.clone() };
+            catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
         }
         if let Some(active) = active {
             let mut writer = Writer::new(active, placement, self.options.max_file_size, timestamps);
@@ -288,7 +288,7 @@ impl Opening<'_> {
                     what: "the table of open files",
                     remedy: "merge the store, or raise max_file_size",
                 })?;
-                let made = maintenance.make_file(dir, identity, slot, placement, last_timestamp);
+                let made = catalog.make_file(dir, identity, slot, placement, last_timestamp);
                 let file = made.map_err(MakeError::into_error)?;
                 order.push(Arc::clone(&file));
                 file
@@ -323,7 +323,7 @@ impl Opening<'_> {
 
     fn load(
         &self,
-        identity: &StoreIdentity,
+        identity: &Identity,
         keydir: &Keydir,
         sources: Vec<Source>,
         recovery: &mut Recovery,
@@ -338,7 +338,7 @@ impl Opening<'_> {
 
     fn store(
         &self,
-        identity: StoreIdentity,
+        identity: Identity,
         keydir: Keydir,
         order: Vec<Arc<DataFile>>,
         recovery: Recovery,
@@ -358,10 +358,6 @@ impl Opening<'_> {
             write_side,
         }
     }
-}
-
-fn identity(manifest: &Manifest) -> StoreIdentity {
-    StoreIdentity { store: manifest.store, secret: manifest.secret, format: manifest.format }
 }
 
 fn recovery_of(plan: &Plan) -> Recovery {

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use arc_swap::Guard;
 
-use crate::commit::check_key;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file_table::Files;
@@ -15,7 +14,7 @@ use crate::format::record::{FIXED_LEN, FRONT_MAX, Kind, RecordHeader};
 use crate::keydir::Digest;
 use crate::location::Location;
 use crate::options::Durability;
-use crate::store::Store;
+use crate::store::{Store, check_key};
 
 /// How much of a record is read when only its key is wanted, before its length is known.
 const KEY_GUESS: usize = 256;

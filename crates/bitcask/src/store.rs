@@ -5,7 +5,7 @@
 //! | rank | lock | guards | I/O under it |
 //! |---|---|---|---|
 //! | 0 | `WriteSide::sealing` | the oldest file without a footer | yes |
-//! | 1 | `WriteSide::maintenance` | the manifest and the list of files | yes |
+//! | 1 | `WriteSide::catalog` | the manifest | yes |
 //! | 2 | `WriteSide::writer` | the end of the log | only the record being appended |
 //! | 3 | the syncer's state | whose turn it is to sync | no |
 //! | 4 | `Store::order` | the files in log order, for reports | no |
@@ -14,15 +14,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file_table::FileTable;
-use crate::format::file_header::{LogFormat, StoreId};
-use crate::format::manifest::Secret;
+use crate::format::manifest::Identity;
+use crate::format::record::KEY_MAX;
 use crate::keydir::Keydir;
-use crate::maintenance::Maintenance;
 use crate::options::{Io, Options};
 use crate::signal::Signal;
 use crate::status::{FileState, FileStatus, Recovery, Status};
@@ -30,20 +31,12 @@ use crate::syncer::Syncer;
 use crate::vfs::{Dir, Lock};
 use crate::writer::{AppendError, Writer};
 
-/// What makes a store this store.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StoreIdentity {
-    pub(crate) store: StoreId,
-    pub(crate) secret: Secret,
-    pub(crate) format: LogFormat,
-}
-
 pub(crate) struct Store {
     pub(crate) options: Options,
     pub(crate) path: PathBuf,
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) identity: StoreIdentity,
+    pub(crate) identity: Identity,
     pub(crate) keydir: Keydir,
     pub(crate) files: FileTable,
     /// The files in log order.
@@ -56,7 +49,7 @@ pub(crate) struct Store {
 
 /// What only the one writer of a directory has.
 pub(crate) struct WriteSide {
-    pub(crate) maintenance: Mutex<Maintenance>,
+    pub(crate) catalog: Mutex<Catalog>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) syncer: Syncer,
     /// Held while a file gets its footer.
@@ -67,21 +60,24 @@ pub(crate) struct WriteSide {
     pub(crate) to_seal: Signal,
     /// `Writer::appended` behind the last tombstone: what the absence of a key may rest on.
     pub(crate) deleted: AtomicU64,
+    /// When, by the monotonic clock, the last sync by interval was: for stores without threads.
+    pub(crate) last_sync: Mutex<Duration>,
     poison: OnceLock<String>,
     /// Held as long as the store is open for writing.
     lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
 impl WriteSide {
-    pub(crate) fn new(lock: Box<dyn Lock>, maintenance: Maintenance, writer: Writer) -> Self {
+    pub(crate) fn new(lock: Box<dyn Lock>, catalog: Catalog, writer: Writer) -> Self {
         Self {
-            maintenance: Mutex::new(maintenance),
+            catalog: Mutex::new(catalog),
             syncer: Syncer::new(writer.end()),
             writer: Mutex::new(writer),
             sealing: Mutex::new(()),
             to_prepare: Signal::default(),
             to_seal: Signal::default(),
             deleted: AtomicU64::new(0),
+            last_sync: Mutex::new(Duration::ZERO),
             poison: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
         }
@@ -95,7 +91,7 @@ impl WriteSide {
 
     /// Refuses when an earlier failure forbids to acknowledge anything.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.writer.is_poisoned() || self.maintenance.is_poisoned() {
+        if self.writer.is_poisoned() || self.catalog.is_poisoned() {
             self.poison(&Error::io(
                 "write",
                 "the log",
@@ -207,4 +203,9 @@ impl Store {
             poisoned: self.write_side.as_ref().and_then(WriteSide::poison_cause),
         }
     }
+}
+
+/// Refuses a key that no record can hold.
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() || key.len() > KEY_MAX { Err(Error::KeySize { len: key.len() }) } else { Ok(()) }
 }

@@ -20,6 +20,7 @@ use crate::file::data_file::DataFile;
 use crate::file::scan;
 use crate::format::position::LogPosition;
 use crate::format::record::{Kind, RecordHeader};
+use crate::vfs::Dir;
 
 /// A value up to this size is copied behind its front first, so that a record is one copy or one system call.
 const ONE_PIECE: usize = 16 << 10;
@@ -44,6 +45,12 @@ fn step(allocated: u64) -> u64 {
 pub(crate) enum Placement {
     Mapped { map_len: u64 },
     Written,
+}
+
+impl Placement {
+    pub(crate) fn new(dir: &dyn Dir, max_file_size: u64) -> Self {
+        if dir.can_map() { Self::Mapped { map_len: max_file_size } } else { Self::Written }
+    }
 }
 
 /// A record to append: about a key, at the next timestamp.

@@ -34,6 +34,14 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// What makes a store this store: given when it is made, and never changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) store: StoreId,
+    pub(crate) secret: Secret,
+    pub(crate) format: LogFormat,
+}
+
 /// A data file as the manifest lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListedFile {
@@ -55,6 +63,10 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { store: self.store, secret: self.secret, format: self.format }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);

@@ -15,6 +15,8 @@ mod tests;
 
 use std::fmt;
 
+use crate::error::Error;
+
 /// Number of the format that this version writes and the only one it reads.
 pub(crate) const VERSION: u32 = 1;
 
@@ -37,10 +39,10 @@ impl Defect {
     }
 
     /// The public error for this defect at `offset` of `file`.
-    pub(crate) fn at(self, file: &str, offset: u64) -> crate::Error {
+    pub(crate) fn at(self, file: &str, offset: u64) -> Error {
         match self {
-            Self::Damaged(what) => crate::Error::corruption(file, offset, what),
-            Self::Newer(what) => crate::Error::newer(file, offset, what),
+            Self::Damaged(what) => Error::corruption(file, offset, what),
+            Self::Newer(what) => Error::newer(file, offset, what),
         }
     }
 }

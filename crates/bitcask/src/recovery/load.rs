@@ -10,12 +10,12 @@ use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::format::footer::Footer;
 use crate::format::hint;
+use crate::format::manifest::Identity;
 use crate::keydir::{Keydir, SHARD_COUNT};
 use crate::location::{Expiry, Location};
 use crate::recovery::inventory::{self, Inventory};
 use crate::recovery::settle;
 use crate::status::Recovery;
-use crate::store::StoreIdentity;
 use crate::vfs::Dir;
 
 /// More threads than this do not fill a keydir faster: memory is the limit.
@@ -44,7 +44,7 @@ impl Source {
 /// How the keydir is loaded.
 pub(crate) struct Loader<'a> {
     pub(crate) dir: &'a dyn Dir,
-    pub(crate) identity: &'a StoreIdentity,
+    pub(crate) identity: &'a Identity,
     pub(crate) keydir: &'a Keydir,
     /// Whether hints that had to be made are written down.
     pub(crate) may_write: bool,

@@ -16,10 +16,10 @@ use crate::error::Result;
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::format::footer::Ending;
+use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
 use crate::recovery::load::Source;
 use crate::recovery::plan::{Content, LogFile, Plan};
-use crate::store::StoreIdentity;
 use crate::vfs::Dir;
 
 /// How much is written again at once.
@@ -38,7 +38,7 @@ pub(crate) struct Settled {
 /// Carries out the three steps.
 pub(crate) fn settle(
     dir: &dyn Dir,
-    identity: &StoreIdentity,
+    identity: &Identity,
     keydir: &Keydir,
     log: Vec<LogFile>,
     clean: bool,
@@ -103,7 +103,7 @@ fn rewrite(file: &DataFile, from: u64, end: u64) -> Result<()> {
 
 impl Plan {
     /// Where the keydir is filled from when nothing may be settled: the log as it is, in order.
-    pub(crate) fn into_sources(self, identity: &StoreIdentity, keydir: &Keydir) -> Vec<Source> {
+    pub(crate) fn into_sources(self, identity: &Identity, keydir: &Keydir) -> Vec<Source> {
         let source = |LogFile { file, content, .. }: LogFile| match content {
             Content::Sealed(footer) => Source::sealed(file, footer),
             Content::Scanned(inventory) => {
