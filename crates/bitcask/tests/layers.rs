@@ -40,7 +40,7 @@ fn sources() -> Vec<(PathBuf, String)> {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let code = text.split("\nmod tests {").next().unwrap();
             let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
             found.push((path, lines.collect::<Vec<_>>().join("\n")));
         }
