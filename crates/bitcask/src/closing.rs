@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! take no more writes; give files that were rotated away from their footers
-//! sync the log; then append a close marker, which claims that sync; cut the preallocated tail; sync
+//! sync the log; then append a close marker, which claims that sync; cut the preallocated tails; sync
 //! ```
 //! The marker comes after the sync it claims: a crash between the two leaves an unclean end and loses nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
@@ -40,12 +41,15 @@ impl Store {
         };
         self.sync_through(side, appended)?;
         let covered = side.syncer.covered();
-        let file = {
+        let (file, successor) = {
             let mut writer = side.writer();
             let marked = writer.append_log(Kind::CloseMarker, &covered.position.encode());
             marked.map_err(|error| side.append_failed(error))?;
-            std::sync::Arc::clone(&writer.active)
+            (Arc::clone(&writer.active), writer.successor.clone())
         };
+        if let Some(successor) = successor {
+            successor.truncate(successor.first_record())?;
+        }
         file.truncate(file.data_len())?;
         file.sync().map_err(|error| side.poison(&error))
     }

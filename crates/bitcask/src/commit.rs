@@ -99,7 +99,8 @@ impl Store {
     }
 
     fn append(&self, side: &WriteSide, writer: &mut Writer, draft: &Draft<'_>) -> Result<Location> {
-        let covered = side.syncer.covered();
+        let claims = side.syncer.synced() > writer.claimed();
+        let covered = claims.then(|| side.syncer.covered());
         let appended =
             writer.append(draft, covered, &*self.clock).map_err(|error| side.append_failed(error))?;
         if writer.wants_allocation() {

@@ -146,8 +146,8 @@ impl Bitcask {
     /// All keys, in no order that means anything, in constant memory.
     ///
     /// A key that is there throughout is visited exactly once; one that comes or goes meanwhile, or not.
-    pub fn keys(&self) -> Keys {
-        Keys::new(Arc::clone(self.store()))
+    pub fn keys(&self) -> Keys<'_> {
+        Keys::new(self.store())
     }
 
     /// All keys and their values, as [`Bitcask::keys`] visits them.
@@ -162,13 +162,13 @@ impl Bitcask {
     /// }
     /// # Ok::<(), bitcask::Error>(())
     /// ```
-    pub fn iter(&self) -> Iter {
-        Iter::new(Arc::clone(self.store()), Vec::new())
+    pub fn iter(&self) -> Iter<'_> {
+        Iter::new(self.store(), Vec::new())
     }
 
     /// The keys that begin with `prefix`, and their values. A Bitcask keeps no order: this looks at every key.
-    pub fn prefix(&self, prefix: impl Into<Vec<u8>>) -> Iter {
-        Iter::new(Arc::clone(self.store()), prefix.into())
+    pub fn prefix(&self, prefix: impl Into<Vec<u8>>) -> Iter<'_> {
+        Iter::new(self.store(), prefix.into())
     }
 
     /// Visits every key and value, as [`Bitcask::iter`] does, and carries a result along.
@@ -229,9 +229,9 @@ impl Handle {
         if self.store.closed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let closed = self.store.close();
-        // Ends them and waits for them.
+        // Ends them and waits for them: nothing must be appended behind the close marker.
         drop(threads.take());
+        let closed = self.store.close();
         if let Some(side) = &self.store.write_side {
             side.release_lock();
         }

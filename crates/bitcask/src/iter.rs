@@ -3,8 +3,6 @@
 //! An iteration is no snapshot. A key that is there from the beginning to the end is visited exactly once, with
 //! the value it has when it is visited; a key that comes or goes meanwhile is visited or not.
 
-use std::sync::Arc;
-
 use crate::error::Result;
 use crate::keydir::Digest;
 use crate::location::Location;
@@ -15,20 +13,20 @@ use crate::store::Store;
 const PAGE: usize = 256;
 
 /// The digests of all keys, page by page.
-struct Walk {
-    store: Arc<Store>,
+struct Walk<'a> {
+    store: &'a Store,
     /// What is left of the page, ordered so that the next one is the last.
     page: Vec<(Digest, Location)>,
     next: Option<Digest>,
 }
 
-impl Walk {
-    fn new(store: Arc<Store>) -> Self {
+impl<'a> Walk<'a> {
+    fn new(store: &'a Store) -> Self {
         Self { store, page: Vec::new(), next: Some(Digest::FIRST) }
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for Walk<'_> {
     type Item = Digest;
 
     fn next(&mut self) -> Option<Digest> {
@@ -45,15 +43,15 @@ impl Iterator for Walk {
 }
 
 /// Iterator over keys, from `Bitcask::keys`.
-pub struct Keys(Walk);
+pub struct Keys<'a>(Walk<'a>);
 
-impl Keys {
-    pub(crate) fn new(store: Arc<Store>) -> Self {
+impl<'a> Keys<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
         Self(Walk::new(store))
     }
 }
 
-impl Iterator for Keys {
+impl Iterator for Keys<'_> {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -67,19 +65,19 @@ impl Iterator for Keys {
 }
 
 /// Iterator over keys and values, from `Bitcask::iter` and `Bitcask::prefix`.
-pub struct Iter {
-    walk: Walk,
+pub struct Iter<'a> {
+    walk: Walk<'a>,
     prefix: Vec<u8>,
 }
 
-impl Iter {
-    pub(crate) fn new(store: Arc<Store>, prefix: Vec<u8>) -> Self {
+impl<'a> Iter<'a> {
+    pub(crate) fn new(store: &'a Store, prefix: Vec<u8>) -> Self {
         Self { walk: Walk::new(store), prefix }
     }
 
     /// What has this digest, unless its key is not asked for, or it has gone meanwhile.
     fn read(&self, digest: Digest) -> Result<Option<(Vec<u8>, Value)>> {
-        let store = &self.walk.store;
+        let store = self.walk.store;
         if !self.prefix.is_empty() {
             // The key is a small read; do the large one only where it is wanted.
             let key = store.key_by_digest(digest)?;
@@ -91,7 +89,7 @@ impl Iter {
     }
 }
 
-impl Iterator for Iter {
+impl Iterator for Iter<'_> {
     type Item = Result<(Vec<u8>, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {

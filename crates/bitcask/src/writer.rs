@@ -172,19 +172,23 @@ impl Writer {
         Ok(true)
     }
 
-    /// Appends a record about a key, behind a sync marker when `covered` tells of a sync that none has claimed yet.
+    /// How many of the bytes appended since the open the last sync marker claims to be synced.
+    pub(crate) fn claimed(&self) -> u64 {
+        self.claimed
+    }
+
+    /// Appends a record about a key, behind a sync marker that claims `covered` where there is something to claim.
     pub(crate) fn append(
         &mut self,
         draft: &Draft<'_>,
-        covered: Covered,
+        covered: Option<Covered>,
         clock: &dyn Clock,
     ) -> Result<Appended, AppendError> {
         let timestamp = self.timestamps.next(clock);
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
-        let claims = covered.appended > self.claimed;
         let start = self.active.data_len();
-        if claims {
+        if let Some(covered) = covered {
             let payload = covered.position.encode();
             let marker = RecordHeader::for_log(Kind::SyncMarker, timestamp, &payload);
             marker.encode_front(self.active.seed(), start, &[], &mut bytes);
@@ -206,7 +210,7 @@ impl Writer {
         if placed.is_ok() {
             self.has_keys = true;
             self.ends_closed = false;
-            if claims {
+            if let Some(covered) = covered {
                 self.claimed = covered.appended;
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` draws the same layers; this test keeps them true.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
