@@ -37,7 +37,8 @@ use crate::store::{Store, WriteSide};
 use crate::vfs::{Access, Dir, DirAccess, Lock, Vfs};
 use crate::writer::{AppendError, Placement, Timestamps, Writer};
 
-/// A reader takes no lock, so what it sees may be a write in progress: a defect counts once it stays where it is.
+/// A reader takes no lock, so files may be cut to their footers while it reads them: a failure counts once it comes
+/// back the same.
 const READER_TRIES: usize = 20;
 
 /// Opens the store at `path` as the options say.
@@ -182,7 +183,7 @@ fn open_to_read(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &Path, options: 
     let mut last_defect: Option<String> = None;
     for _ in 0..READER_TRIES {
         match opening.open_to_read() {
-            Err(error @ (Error::Corruption { .. } | Error::NotAStore { .. })) => {
+            Err(error @ (Error::Corruption { .. } | Error::Io { .. })) => {
                 if last_defect.replace(error.to_string()) == Some(error.to_string()) {
                     return Err(error);
                 }

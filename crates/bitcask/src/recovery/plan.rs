@@ -4,13 +4,14 @@
 //! must reach the length that its successor's link names; if it does not, the log ends in it.
 //!
 //! ```text
-//! 1. scan every file without a footer as far as its records check; gather the claims of all files:
-//!    positions that a returned sync had covered
+//! 1. scan every file without a footer as far as its records check, the last file first; gather the claims of
+//!    all files: positions that a returned sync had covered
 //! 2. walk the files in order to the first that is not complete, or whose successor does not follow
 //! 3. the log ends there: at the first record, or the first value behind every claim, that does not check
 //! 4. if a claim lies behind that end: corruption of acknowledged data. Report it and change nothing.
 //!    Otherwise: what is behind was never acknowledged as durable: a torn tail.
 //! ```
+//! A reader plans while a writer may be at work, without a lock: what it misses was written after it looked.
 
 use std::sync::Arc;
 
@@ -52,10 +53,6 @@ impl LogFile {
 }
 
 impl Content {
-    fn is_sealed(&self) -> bool {
-        matches!(self, Self::Sealed(_))
-    }
-
     /// Where the records end.
     pub(crate) fn len(&self) -> u64 {
         match self {
@@ -90,14 +87,16 @@ pub(crate) struct Plan {
 
 /// Reads `files`, which are in log order, and finds the end of the log.
 pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
-    let contents = files.iter().map(|file| read(file, keydir)).collect::<Result<Vec<_>>>()?;
-    let links = files.iter().map(|file| file.link()).collect::<Result<Vec<_>>>()?;
-    let furthest = furthest_claim(files, &contents)?;
-    let begun: Vec<bool> =
-        contents.iter().zip(&links).map(|(content, link)| content.is_sealed() || link.is_some()).collect();
+    // The last first: what a later file says of an earlier one still holds when that is read.
+    let mut readings =
+        files.iter().rev().map(|file| Reading::take(file, keydir)).collect::<Result<Vec<_>>>()?;
+    readings.reverse();
+    let furthest = furthest(files, readings.iter().flat_map(|reading| reading.claims.iter().copied()));
+    let links: Vec<_> = readings.iter().map(|reading| reading.link).collect();
+    let begun: Vec<_> = readings.iter().map(Reading::has_begun).collect();
     let mut log: Vec<LogFile> = Vec::new();
     let mut end_defect = None;
-    for (index, (file, content)) in files.iter().zip(contents).enumerate() {
+    for (index, (file, reading)) in files.iter().zip(readings).enumerate() {
         if !begun[index] {
             break;
         }
@@ -106,7 +105,7 @@ pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
             Some((furthest, offset)) if furthest == index => offset,
             _ => 0,
         };
-        let (content, defect) = settle_values(file, content, synced, keydir)?;
+        let (content, defect) = settle_values(file, reading.content, synced, keydir)?;
         file.set_data_len(content.len());
         let next = links.get(index + 1).copied().flatten();
         let goes_on = begun.get(index + 1) == Some(&true) && goes_on(file, &content, next)?;
@@ -127,11 +126,36 @@ pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
     Ok(Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp })
 }
 
-/// The footer of a file, or all that a scan finds in it.
-fn read(file: &DataFile, keydir: &Keydir) -> Result<Content> {
-    match file.footer()? {
-        Some(footer) => Ok(Content::Sealed(footer)),
-        None => Inventory::take(file, file.file_len()?, keydir).map(Content::Scanned),
+/// What was read of one file.
+struct Reading {
+    content: Content,
+    link: Option<LogPosition>,
+    claims: Vec<LogPosition>,
+}
+
+impl Reading {
+    /// Reads the footer of a file, or else all of its records, and looks for claims behind them.
+    fn take(file: &DataFile, keydir: &Keydir) -> Result<Self> {
+        let link = file.link()?;
+        if let Some(footer) = file.footer()? {
+            let claims = vec![LogPosition { file: file.id(), offset: footer.data_len }];
+            return Ok(Self { content: Content::Sealed(footer), link, claims });
+        }
+        let mut inventory = Inventory::take(file, file.file_len()?, keydir)?;
+        let mut claims = std::mem::take(&mut inventory.claims);
+        claims.extend(scan::claims_behind(file, inventory.end)?);
+        let is_behind = |claim: &LogPosition| claim.file == file.id() && claim.offset > inventory.end;
+        if claims.iter().any(is_behind) {
+            // Either there is damage, or a writer has gone on since: then what it claims checks by now.
+            inventory = Inventory::take(file, file.file_len()?, keydir)?;
+            claims.append(&mut inventory.claims);
+        }
+        Ok(Self { content: Content::Scanned(inventory), link, claims })
+    }
+
+    /// Whether anything was ever written behind the file's header.
+    fn has_begun(&self) -> bool {
+        matches!(self.content, Content::Sealed(_)) || self.link.is_some()
     }
 }
 
@@ -179,25 +203,11 @@ fn goes_on(file: &DataFile, content: &Content, next: Option<LogPosition>) -> Res
     }
 }
 
-/// The furthest position that a returned sync had covered, as index of the file and offset, by all that the log
-/// itself says; `None` when nothing says anything.
-fn furthest_claim(files: &[Arc<DataFile>], contents: &[Content]) -> Result<Option<(usize, u64)>> {
-    let mut furthest = None;
-    let mut add = |position: LogPosition| {
-        // A file that is not listed was merged away: all of it is older than what is listed.
-        let index = files.iter().position(|file| file.id() == position.file);
-        furthest = furthest.max(index.map(|index| (index, position.offset)));
-    };
-    for (file, content) in files.iter().zip(contents) {
-        match content {
-            Content::Sealed(footer) => add(LogPosition { file: file.id(), offset: footer.data_len }),
-            Content::Scanned(inventory) => {
-                inventory.claims.iter().copied().for_each(&mut add);
-                scan::claims_behind(file, inventory.end)?.into_iter().for_each(&mut add);
-            }
-        }
-    }
-    Ok(furthest)
+/// The furthest of the claimed positions, as index of its file and offset.
+fn furthest(files: &[Arc<DataFile>], claims: impl Iterator<Item = LogPosition>) -> Option<(usize, u64)> {
+    // A file that is not listed was merged away: all of it is older than what is listed.
+    let index_of = |id| files.iter().position(|file| file.id() == id);
+    claims.filter_map(|claim| index_of(claim.file).map(|index| (index, claim.offset))).max()
 }
 
 /// Refuses a log that ends before a position that a sync had covered.
