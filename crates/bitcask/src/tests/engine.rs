@@ -1,65 +1,255 @@
 //! What the engine does when nothing goes wrong, in both ways of I/O.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::options::Maintenance;
+use crate::status::FileState;
 use crate::vfs::sim::{SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, Options, Result};
+use crate::{Bitcask, Durability, Error, Io, OpenMode, Options, PutOptions, Result};
 
 fn open(disk: &SimDisk, options: Options) -> Result<Bitcask> {
     let clock = Arc::new(SimClock::new(1_000_000));
     Bitcask::open_on(&*disk.vfs(), clock, Path::new("store"), options.maintenance(Maintenance::Callers))
 }
 
-fn both(test: impl Fn(&SimDisk)) {
+/// Files so small that a few records fill one.
+fn small_files() -> Options {
+    Options::new().max_file_size(1024).durability(Durability::Os)
+}
+
+fn in_both_ways(test: impl Fn(&SimDisk)) {
     for io in [Io::Mapped, Io::Syscall] {
         test(&SimDisk::new(io));
     }
 }
 
+fn contents(db: &Bitcask) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    db.iter().map(|entry| entry.map(|(key, value)| (key, value.into_vec()))).collect::<Result<_>>().unwrap()
+}
+
 #[test]
-fn what_is_put_is_there_after_rotations_and_reopening() {
-    both(|disk| {
-        let options = Options::new().max_file_size(1024).durability(Durability::Os);
-        let db = open(disk, options.clone()).unwrap();
+fn what_is_written_is_there_after_rotations_reopening_and_death() {
+    in_both_ways(|disk| {
+        let db = open(disk, small_files()).unwrap();
+        let mut expected = BTreeMap::new();
         for round in 0..3 {
             for n in 0..50 {
-                db.put(format!("key{n}"), format!("value {n} of round {round}")).unwrap();
+                let (key, value) = (format!("key{n}"), format!("value {n} of round {round}"));
+                db.put(&key, &value).unwrap();
+                expected.insert(key.into_bytes(), value.into_bytes());
             }
             assert!(db.delete(format!("key{round}")).unwrap());
-            assert!(!db.delete("absent").unwrap());
+            expected.remove(format!("key{round}").as_bytes());
         }
         let check = |db: &Bitcask| {
-            assert_eq!(db.len(), 49);
+            assert_eq!(contents(db), expected);
+            assert_eq!(db.len(), expected.len() as u64);
             for n in 0..50 {
-                let value = db.get(format!("key{n}")).unwrap().map(|v| v.into_vec());
-                let expected = if n == 2 { None } else { Some(format!("value {n} of round 2").into_bytes()) };
-                assert_eq!(value, expected, "key{n}");
+                let key = format!("key{n}");
+                let value = db.get(&key).unwrap().map(|value| value.into_vec());
+                assert_eq!(value.as_ref(), expected.get(key.as_bytes()), "{key}");
+                assert_eq!(db.contains(&key).unwrap(), value.is_some());
             }
-            let mut keys: Vec<_> = db.keys().map(|key| key.unwrap()).collect();
-            keys.sort();
-            keys.dedup();
-            assert_eq!(keys.len(), 49);
-            assert_eq!(db.iter().count(), 49);
-            assert_eq!(db.prefix("key4").count(), 11);
         };
         check(&db);
         assert!(db.status().files.len() > 5);
         db.close().unwrap();
-        assert!(matches!(db.get("key1"), Err(crate::Error::Closed)));
-        let db = open(disk, options.clone()).unwrap();
-        assert!(db.status().recovery.clean, "{:?}", db.status().recovery);
-        assert!(db.status().recovery.hints_loaded > 4);
+
+        let db = open(disk, small_files()).unwrap();
+        let recovery = db.status().recovery;
+        assert!(recovery.clean && recovery.hints_loaded > 4 && recovery.files_scanned == 1, "{recovery:?}");
         check(&db);
-        db.put("key3", "value 3 of round 2").unwrap();
         drop(db);
-        let db = open(disk, options.clone()).unwrap();
-        check(&db);
+        check(&open(disk, Options::read_only()).unwrap());
+
+        let db = open(disk, small_files()).unwrap();
+        db.put("key5", expected[&b"key5"[..]].clone()).unwrap();
         let disk = disk.kill();
-        let db = open(&disk, options.clone()).unwrap();
+        let db = open(&disk, small_files()).unwrap();
+        assert!(!db.status().recovery.clean);
         check(&db);
-        let reader = open(&disk, Options::read_only()).unwrap();
-        check(&reader);
     });
+}
+
+#[test]
+fn keys_iter_prefix_and_fold_see_every_key_once() {
+    in_both_ways(|disk| {
+        let db = open(disk, small_files()).unwrap();
+        for n in 0..700 {
+            db.put(format!("{}:{n}", if n % 7 == 0 { "week" } else { "day" }), n.to_string()).unwrap();
+        }
+        let mut keys = db.keys().collect::<Result<Vec<_>>>().unwrap();
+        keys.sort();
+        assert_eq!(keys, contents(&db).into_keys().collect::<Vec<_>>());
+        assert_eq!(keys.len(), 700);
+        let weeks = db.prefix("week:").collect::<Result<Vec<_>>>().unwrap();
+        assert_eq!(weeks.len(), 100);
+        assert!(weeks.iter().all(|(key, _)| key.starts_with(b"week:")));
+        let sum = db.fold(0, |sum, _, value| sum + String::from_utf8_lossy(value).parse::<u64>().unwrap());
+        assert_eq!(sum.unwrap(), 699 * 700 / 2);
+        assert_eq!(db.prefix("month").count(), 0);
+    });
+}
+
+#[test]
+fn an_iteration_visits_each_key_that_stays_once_while_others_come_and_go() {
+    in_both_ways(|disk| {
+        let db = open(disk, small_files()).unwrap();
+        for n in 0..1000 {
+            db.put(format!("stays{n}"), "1").unwrap();
+            db.put(format!("goes{n}"), "1").unwrap();
+        }
+        let mut visited = Vec::new();
+        for (n, key) in db.keys().enumerate() {
+            visited.push(key.unwrap());
+            if n < 1000 {
+                db.delete(format!("goes{n}")).unwrap();
+                db.put(format!("comes{n}"), "1").unwrap();
+                db.put(format!("stays{n}"), "2").unwrap();
+            }
+        }
+        visited.retain(|key| key.starts_with(b"stays"));
+        visited.sort();
+        assert_eq!(visited.len(), 1000);
+        visited.dedup();
+        assert_eq!(visited.len(), 1000);
+    });
+}
+
+#[test]
+fn the_shortest_and_the_longest_keys_and_values_fit() {
+    in_both_ways(|disk| {
+        let options = small_files().max_value_size(100_000);
+        let long_key = vec![0xff; 65_535];
+        let long_value = vec![7; 100_000];
+        let db = open(disk, options.clone()).unwrap();
+        db.put([0], []).unwrap();
+        db.put(&long_key, &long_value).unwrap();
+        db.put("after", "it").unwrap();
+        let disk = disk.kill();
+        let db = open(&disk, options).unwrap();
+        assert_eq!(db.get([0]).unwrap().as_deref(), Some(&[][..]));
+        assert_eq!(db.get(&long_key).unwrap().as_deref(), Some(&long_value[..]));
+        assert_eq!(db.keys().collect::<Result<Vec<_>>>().unwrap().len(), 3);
+        assert_eq!(db.get("after").unwrap().as_deref(), Some(&b"it"[..]));
+    });
+}
+
+#[test]
+fn what_no_record_can_hold_is_refused_before_anything_is_written() {
+    in_both_ways(|disk| {
+        let db = open(disk, small_files().max_value_size(10)).unwrap();
+        let written = db.status().data_bytes;
+        assert!(matches!(db.put("", "v"), Err(Error::KeySize { len: 0 })));
+        assert!(matches!(db.put(vec![1; 65_536], "v"), Err(Error::KeySize { len: 65_536 })));
+        assert!(matches!(db.put("k", [0; 11]), Err(Error::ValueSize { len: 11, max: 10 })));
+        assert!(matches!(db.get(""), Err(Error::KeySize { len: 0 })));
+        assert!(matches!(db.delete(""), Err(Error::KeySize { len: 0 })));
+        assert_eq!(db.status().data_bytes, written);
+        assert!(db.is_empty());
+    });
+}
+
+#[test]
+fn a_read_only_handle_refuses_writes_and_a_closed_one_everything() {
+    in_both_ways(|disk| {
+        assert!(matches!(open(disk, Options::read_only()), Err(Error::NotAStore { .. })));
+        let db = open(disk, small_files()).unwrap();
+        db.put("k", "v").unwrap();
+        let reader = open(disk, Options::read_only()).unwrap();
+        assert_eq!(reader.get("k").unwrap().as_deref(), Some(&b"v"[..]));
+        assert!(reader.put("k", "w").unwrap_err().is_read_only());
+        assert!(reader.delete("k").unwrap_err().is_read_only());
+        assert!(reader.sync().unwrap_err().is_read_only());
+
+        let clone = db.clone();
+        db.close().unwrap();
+        db.close().unwrap();
+        assert!(matches!(clone.put("k", "w"), Err(Error::Closed)));
+        assert!(matches!(clone.get("k"), Err(Error::Closed)));
+        assert!(matches!(clone.contains("k"), Err(Error::Closed)));
+        assert!(matches!(clone.delete("k"), Err(Error::Closed)));
+        assert!(matches!(clone.sync(), Err(Error::Closed)));
+        assert!(matches!(clone.iter().next(), Some(Err(Error::Closed))));
+    });
+}
+
+#[test]
+fn only_one_handle_writes_and_the_mode_decides_about_making_a_store() {
+    in_both_ways(|disk| {
+        let existing = || small_files().mode(OpenMode::Existing);
+        assert!(matches!(open(disk, existing()), Err(Error::NotAStore { .. })));
+        let db = open(disk, small_files()).unwrap();
+        assert!(open(disk, small_files()).unwrap_err().is_locked());
+        drop(db);
+        open(disk, existing()).unwrap();
+    });
+}
+
+#[test]
+fn a_write_that_asks_for_it_is_durable_whatever_the_store_does() {
+    in_both_ways(|disk| {
+        let db = open(disk, small_files()).unwrap();
+        db.put("lost", "1").unwrap();
+        db.put_with("kept", "1", &PutOptions::new().durability(Durability::Always)).unwrap();
+        db.put("lost too", "1").unwrap();
+        let disk = disk.crash(1, crate::vfs::sim::CrashModel::Clean);
+        let db = open(&disk, small_files()).unwrap();
+        // All that came before the durable write is durable with it.
+        assert_eq!(contents(&db).into_keys().collect::<Vec<_>>(), [b"kept".to_vec(), b"lost".to_vec()]);
+    });
+}
+
+#[test]
+fn an_interval_store_syncs_when_its_time_has_come() {
+    in_both_ways(|disk| {
+        let clock = Arc::new(SimClock::new(1_000_000));
+        let options = Options::new().durability(Durability::Interval(Duration::from_secs(1)));
+        let options = options.maintenance(Maintenance::Callers);
+        let db = Bitcask::open_on(&*disk.vfs(), Arc::clone(&clock) as _, Path::new("store"), options.clone())
+            .unwrap();
+        db.put("early", "1").unwrap();
+        clock.advance(Duration::from_secs(1));
+        db.put("in time", "1").unwrap();
+        db.put("late", "1").unwrap();
+        let disk = disk.crash(1, crate::vfs::sim::CrashModel::Clean);
+        let db = open(&disk, options).unwrap();
+        assert_eq!(contents(&db).into_keys().collect::<Vec<_>>(), [b"early".to_vec(), b"in time".to_vec()]);
+    });
+}
+
+#[test]
+fn status_counts_live_and_dead_bytes_by_file() {
+    in_both_ways(|disk| {
+        let db = open(disk, small_files()).unwrap();
+        for _ in 0..3 {
+            for n in 0..20 {
+                db.put(format!("key{n}"), [0; 40]).unwrap();
+            }
+        }
+        let check = |db: &Bitcask| {
+            let status = db.status();
+            assert_eq!(status.keys, 20);
+            assert_eq!(status.files.iter().map(|file| file.live_keys).sum::<u64>(), 20);
+            let record = 24 + 5 + 40;
+            assert!(status.live_bytes >= 20 * record && status.live_bytes <= 21 * record, "{status:?}");
+            assert_eq!(status.files.iter().filter(|file| file.state == FileState::Active).count(), 1);
+            assert!(status.dead_bytes > 35 * record);
+            assert!(status.keydir_bytes >= 400);
+            assert_eq!(status.poisoned, None);
+        };
+        check(&db);
+        drop(db);
+        check(&open(disk, small_files()).unwrap());
+    });
+}
+
+#[test]
+fn a_handle_can_be_shared_by_threads() {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    shared::<Bitcask>();
+    shared::<Error>();
 }
