@@ -3,9 +3,10 @@
 //! ```text
 //! writer:  open the directory; refuse what is no store before touching anything
 //!          lock; read the manifest, or write the first one
-//!          open the listed files; plan; settle; load the keydir
+//!          open the listed files; plan; remove what is not listed, before anything is made under such a name
+//!          settle; load the keydir
 //!          make sure that the log goes on in a file of its own; replace the manifest if the list has changed
-//!          remove what is not listed
+//!          remove what is listed no more
 //! reader:  the same without the lock, and without changing anything
 //! ```
 
@@ -194,6 +195,19 @@ fn open_to_read(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &Path, options: 
     opening.open_to_read()
 }
 
+/// Removes what nobody needs. Whatever is gone already is as good as removed.
+fn remove(dir: &dyn Dir, names: impl IntoIterator<Item = String>) -> Result<()> {
+    for name in names {
+        match dir.remove(&name) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", name, source));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// What every way to open needs.
 struct Opening<'a> {
     dir: Arc<dyn Dir>,
@@ -231,6 +245,8 @@ impl Opening<'_> {
         let Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp } =
             plan::plan(&files, &keydir)?;
         let mut recovery = Recovery { clean, torn_tail, damaged, ..Recovery::default() };
+        // Before anything is made: a new file may get the name of one that was left behind.
+        remove(dir, leftovers)?;
         let settled = settle::settle(dir, &identity, &keydir, log, clean, lost)?;
         let log: Vec<Arc<DataFile>> = settled.sources.iter().map(|source| Arc::clone(&source.file)).collect();
         self.load(&identity, &keydir, settled.sources, &mut recovery)?;
@@ -242,10 +258,7 @@ impl Opening<'_> {
         let discarded: Vec<_> = settled.discarded.into_iter().chain(empty).collect();
         let (writer, order) =
             self.begin(&identity, &mut catalog, log, settled.active, successor, last_timestamp)?;
-        let names = discarded.iter().map(|file| file.name().to_owned()).chain(leftovers);
-        for name in names {
-            dir.remove(&name).map_err(|source| Error::io("remove", name, source))?;
-        }
+        remove(dir, discarded.iter().map(|file| file.name().to_owned()))?;
         for file in &discarded {
             Hints::remove(dir, file.id())?;
         }
