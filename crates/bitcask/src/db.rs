@@ -83,8 +83,8 @@ impl Bitcask {
     /// Gives `key` this value, whatever it had before.
     ///
     /// # Errors
-    /// When it returns an error that is not [`Error::is_poisoned`](crate::Error::is_poisoned), the key is as it was.
-    /// After a failed sync it is unknown whether this write will be there after the next open.
+    /// After an error the key is as it was, with one exception: when the sync that the write waited for fails, readers
+    /// see the write, and whether it will be there after the next open nobody knows. The store is poisoned then.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.put_with(key, value, &PutOptions::new())
     }
