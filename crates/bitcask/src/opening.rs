@@ -280,6 +280,10 @@ impl Opening<'_> {
         let dir = &*self.dir;
         let placement = Placement::new(dir, self.options.max_file_size);
         let timestamps = Timestamps::new(last_timestamp, &*self.clock);
+        if let Some(successor) = &successor {
+            // Nothing was ever written to it, so its records begin where its header ends.
+            successor.set_data_len(successor.first_record());
+        }
         let mut order: Vec<_> = log.iter().cloned().chain(successor.clone()).collect();
         let clean_of =
             |id| catalog.manifest.files.iter().find(|file| file.id == id).map_or(0, |file| file.clean);
@@ -308,7 +312,6 @@ impl Opening<'_> {
                 file
             }
         };
-        file.set_data_len(file.first_record());
         let previous = log.last().map_or(LogPosition { file: FileId::NONE, offset: 0 }, |file| file.end());
         let mut writer = Writer::new(file, placement, self.options.max_file_size, timestamps);
         writer.append_log(Kind::Link, &previous.encode()).map_err(AppendError::into_error)?;
