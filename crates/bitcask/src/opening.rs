@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! writer:  open the directory; refuse what is no store before touching anything
-//!          lock; read the manifest, or write the first one
+//!          lock; sync the directory; read the manifest, or write the first one
 //!          open the listed files; plan; remove what is not listed, before anything is made under such a name
 //!          settle; load the keydir
 //!          make sure that the log goes on in a file of its own; replace the manifest if the list has changed
@@ -58,6 +58,9 @@ pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: O
     // Somebody may have been at work until the lock was free.
     let found = Found::in_directory(&*dir)?;
     found.check(path, options.mode)?;
+    // A writer that was killed may have left names in the cache only, the manifest's above all: what this open reads
+    // must be what the next one will read.
+    dir.sync().map_err(|source| Error::io("sync", "the store's directory", source))?;
     let manifest = match manifest_file::read(&*dir)? {
         Some(manifest) => manifest,
         None => create_manifest(&*dir)?,
@@ -247,7 +250,7 @@ impl Opening<'_> {
         let mut recovery = Recovery { clean, torn_tail, damaged, ..Recovery::default() };
         // Before anything is made: a new file may get the name of one that was left behind.
         remove(dir, leftovers)?;
-        let settled = settle::settle(dir, &identity, &keydir, log, clean, lost)?;
+        let settled = settle::settle(dir, &identity, &keydir, log, clean, lost, &empty)?;
         let log: Vec<Arc<DataFile>> = settled.sources.iter().map(|source| Arc::clone(&source.file)).collect();
         self.load(&identity, &keydir, settled.sources, &mut recovery)?;
 

@@ -94,7 +94,10 @@ impl Inventory {
                 }
                 Scanned::Record(record) => {
                     inventory.claims.extend(record.claim(file));
-                    if record.header.kind == Kind::Footer && !record.is_damaged() {
+                    if record.header.kind == Kind::Footer {
+                        // One that is not whole was torn while the file was sealed: nothing follows it either.
+                        let torn = || Defect::damaged("a footer that does not fit its checksum");
+                        inventory.defect = record.is_damaged().then(torn);
                         break;
                     }
                     if let Some(defect) = inventory.add(&record, keydir) {

@@ -5,14 +5,17 @@
 //!    a page that a failed or missing sync left in the cache may not be on the disk
 //! 2. give it its footer: *rotated* where a successor follows, *cut* where the log ends in it
 //!    (a file that was closed in good order stays open for appending instead)
-//! 3. cut the files whose records are lost down to their headers, and sync
+//! 3. cut the files whose records are lost down to their headers, and sync; sync those that seem to be empty
 //! ```
+//! What an earlier settling has done may be in the cache only, if it was killed before it could sync: a footer at the
+//! end of the log, a cut. Both are synced before anything is written that rests on them.
+//!
 //! A crash after any step leads to the same plan: behind a *cut* only what began after the cut follows.
 //! A cut file is never appended to: its successor has another salt, so nothing behind the cut can come back.
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::format::footer::Ending;
@@ -20,7 +23,7 @@ use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
 use crate::recovery::load::Source;
 use crate::recovery::plan::{Content, LogFile, Plan};
-use crate::vfs::Dir;
+use crate::vfs::{Access, Dir};
 
 /// How much is written again at once.
 const PIECE: usize = 1 << 20;
@@ -43,6 +46,7 @@ pub(crate) fn settle(
     log: Vec<LogFile>,
     clean: bool,
     lost: Vec<Arc<DataFile>>,
+    empty: &[Arc<DataFile>],
 ) -> Result<Settled> {
     let mut settled = Settled { sources: Vec::new(), active: None, discarded: Vec::new() };
     let count = log.len();
@@ -50,6 +54,9 @@ pub(crate) fn settle(
         let is_last = index + 1 == count;
         let inventory = match content {
             Content::Sealed(footer) => {
+                if is_last {
+                    sync_by_name(dir, file.name())?;
+                }
                 settled.sources.push(Source::sealed(file, footer));
                 continue;
             }
@@ -75,6 +82,11 @@ pub(crate) fn settle(
         }
         settled.sources.push(Source::scanned(file, hints));
     }
+    if settled.active.is_none() {
+        for file in empty {
+            file.sync()?;
+        }
+    }
     settled.discarded.extend(lost);
     for file in &settled.discarded {
         file.truncate(file.first_record())?;
@@ -86,6 +98,12 @@ pub(crate) fn settle(
 /// Writes a hint file, or lets it be: without it the next open scans the data file.
 pub(crate) fn write_if_possible(hints: &Hints, dir: &dyn Dir) {
     let _ = hints.write(dir);
+}
+
+/// Syncs a file that is open for reading only, with which not every system can.
+fn sync_by_name(dir: &dyn Dir, name: &str) -> Result<()> {
+    let synced = dir.open(name, Access::ReadWrite).and_then(|file| file.sync());
+    synced.map_err(|source| Error::io("sync", name, source))
 }
 
 /// Writes the bytes from `from` to `end` again where they are, and syncs the file.
