@@ -9,7 +9,7 @@ use crate::file::hint_file::Hints;
 use crate::file::layout::{self, Name};
 use crate::file::manifest_file;
 use crate::format::manifest::Manifest;
-use crate::keydir::{Keydir, SHARD_COUNT};
+use crate::keydir::Keydir;
 use crate::location::Slot;
 use crate::recovery::inventory::{self, Inventory};
 use crate::recovery::plan;
@@ -174,7 +174,7 @@ impl Verification<'_> {
         };
         let expected = inventory.into_hints(self.manifest.store, file, &self.keydir);
         let (mut found_buffer, mut expected_buffer) = (Vec::new(), Vec::new());
-        let differs = (0..SHARD_COUNT).any(|shard| {
+        let differs = found.shards().chain(expected.shards()).any(|shard| {
             let found = found.section(shard, &mut found_buffer);
             found.is_none() || found != expected.section(shard, &mut expected_buffer)
         });

@@ -77,6 +77,11 @@ impl Hints {
         }
     }
 
+    /// The shards that have entries.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = u16> {
+        self.header.sections.iter().map(|section| section.shard)
+    }
+
     /// Reads the entries of one shard into `buffer`; `None` when they do not check.
     pub(crate) fn section<'b>(&'b self, shard: u16, buffer: &'b mut Vec<u8>) -> Option<(&'b [u8], Section)> {
         let sections = &self.header.sections;

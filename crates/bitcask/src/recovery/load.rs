@@ -1,9 +1,10 @@
 //! Filling the keydir: shard by shard, each from all files in log order, several shards at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
@@ -11,7 +12,7 @@ use crate::file::hint_file::Hints;
 use crate::format::footer::Footer;
 use crate::format::hint;
 use crate::format::manifest::Identity;
-use crate::keydir::{Keydir, SHARD_COUNT};
+use crate::keydir::Keydir;
 use crate::location::{Expiry, Location};
 use crate::recovery::inventory::{self, Inventory};
 use crate::recovery::settle;
@@ -110,17 +111,18 @@ impl Loader<'_> {
 
     /// Fills all shards; the index of a source whose hints turned out to be damaged, if one did.
     fn fill(&self, sources: &[Source]) -> Result<(), usize> {
-        let next_shard = AtomicU16::new(0);
+        // A small store with many files has entries in few shards only.
+        let shards: BTreeSet<u16> =
+            sources.iter().filter_map(|source| source.hints.as_ref()).flat_map(Hints::shards).collect();
+        let shards: Vec<u16> = shards.into_iter().collect();
+        let next_shard = AtomicUsize::new(0);
         let slots = sources.iter().map(|source| source.file.slot().index() + 1).max().unwrap_or(0);
         let broken = Mutex::new(None);
         let work = || {
             let mut buffer = Vec::new();
             let mut counts = vec![(0_u64, 0_u64); slots];
             loop {
-                let shard = next_shard.fetch_add(1, Ordering::Relaxed);
-                if shard >= SHARD_COUNT {
-                    break;
-                }
+                let Some(&shard) = shards.get(next_shard.fetch_add(1, Ordering::Relaxed)) else { break };
                 if let Err(index) = self.fill_shard(shard, sources, &mut buffer, &mut counts) {
                     *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
                     break;
