@@ -1,4 +1,9 @@
 //! Tests of the whole engine, on the simulated disk where durability is concerned.
 
+mod crash;
 mod engine;
+mod harness;
 mod leftovers;
+mod model;
+mod stories;
+mod workload;

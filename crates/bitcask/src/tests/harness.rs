@@ -1,0 +1,293 @@
+//! What the sweeps share: their size, the names of their cases, crashes, and the checks after one.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::model::{Bounds, History, Map};
+use crate::options::Maintenance;
+use crate::verify::verify_dir;
+use crate::vfs::DirAccess;
+use crate::vfs::sim::{CrashModel, Random, SimClock, SimDisk};
+use crate::{Bitcask, Error, Options, Result};
+
+/// Where every store of these tests lies.
+pub(super) const STORE: &str = "store";
+
+/// How long the sweeps may take, from the environment variable `BITCASK_TIER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tier {
+    Commit,
+    Nightly,
+    Release,
+}
+
+impl Tier {
+    fn get() -> Self {
+        match std::env::var("BITCASK_TIER").as_deref() {
+            Err(_) | Ok("" | "commit") => Self::Commit,
+            Ok("nightly") => Self::Nightly,
+            Ok("release") => Self::Release,
+            Ok(other) => panic!("BITCASK_TIER is commit, nightly or release, not {other}"),
+        }
+    }
+
+    /// The size of something in this tier.
+    pub(super) fn pick<T>(commit: T, nightly: T, release: T) -> T {
+        match Self::get() {
+            Self::Commit => commit,
+            Self::Nightly => nightly,
+            Self::Release => release,
+        }
+    }
+}
+
+/// The name of one case: which workload, which moment of it, which crash there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Case {
+    pub(super) workload: u64,
+    pub(super) moment: u64,
+    pub(super) crash: u64,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.workload, self.moment, self.crash)
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Vec<u64> = text.split('-').filter_map(|part| part.parse().ok()).collect();
+        match numbers[..] {
+            [workload, moment, crash] => Ok(Self { workload, moment, crash }),
+            _ => Err(format!("BITCASK_CASE is workload-moment-crash, such as 3-17-0, not {text}")),
+        }
+    }
+}
+
+/// One sweep over many cases. `BITCASK_SEED` gives it other chances; `BITCASK_CASE` leaves only one case of it.
+pub(super) struct Sweep {
+    test: &'static str,
+    seed: u64,
+    only: Option<Case>,
+    count: AtomicU64,
+    start: Instant,
+}
+
+impl Sweep {
+    pub(super) fn new(test: &'static str) -> Self {
+        let seed = std::env::var("BITCASK_SEED").map_or(1, |seed| seed.parse().unwrap());
+        let only = std::env::var("BITCASK_CASE").ok().map(|case| case.parse().unwrap());
+        println!("{test}: seed {seed}, tier {:?}", Tier::get());
+        Self { test, seed, only, count: AtomicU64::new(0), start: Instant::now() }
+    }
+
+    /// Chance for one workload of this sweep.
+    pub(super) fn workload_seed(&self, workload: u64) -> u64 {
+        mix(&[self.seed, workload])
+    }
+
+    /// Whether any case of this workload is wanted.
+    pub(super) fn wants(&self, workload: u64) -> bool {
+        self.only.is_none_or(|only| only.workload == workload)
+    }
+
+    /// Checks one case, with chance of its own. If that panics, a line tells how to repeat it.
+    pub(super) fn case(&self, case: Case, check: impl FnOnce(&mut Random)) {
+        if self.only.is_some_and(|only| only != case) {
+            return;
+        }
+        let _repeat = RepeatLine { test: self.test, seed: self.seed, case };
+        self.count.fetch_add(1, Ordering::Relaxed);
+        check(&mut Random::new(mix(&[self.seed, case.workload, case.moment, case.crash])));
+    }
+
+    /// Counts crash points that a case went through beyond its first.
+    pub(super) fn count_more(&self, count: u64) {
+        self.count.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Reports the count, and that the sweep was as large as promised.
+    pub(super) fn finish(self, at_least: u64) {
+        let count = self.count.into_inner();
+        println!("{}: {count} crash points in {:.1} s", self.test, self.start.elapsed().as_secs_f64());
+        assert!(self.only.is_some() || count >= at_least, "{}: only {count} crash points", self.test);
+    }
+}
+
+/// Prints how to repeat a case while a panic unwinds through it.
+struct RepeatLine {
+    test: &'static str,
+    seed: u64,
+    case: Case,
+}
+
+impl Drop for RepeatLine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { test, seed, case } = self;
+            println!(
+                "to repeat: BITCASK_SEED={seed} BITCASK_CASE={case} cargo test -p bitcask {test} -- --nocapture"
+            );
+        }
+    }
+}
+
+fn mix(numbers: &[u64]) -> u64 {
+    numbers
+        .iter()
+        .fold(0, |mixed, &number| Random::new(mixed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d)).next())
+}
+
+/// One way in which everything stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crash {
+    Power(CrashModel),
+    /// `kill -9`: the cache survives.
+    Kill,
+}
+
+impl Crash {
+    pub(super) const COUNT: u64 = 6;
+
+    /// The crash with this number; numbers wrap.
+    pub(super) fn number(number: u64) -> Self {
+        let index = usize::try_from(number % Self::COUNT).unwrap();
+        CrashModel::ALL.get(index).map_or(Self::Kill, |model| Self::Power(*model))
+    }
+
+    pub(super) fn strike(self, disk: &SimDisk, random: &mut Random) -> SimDisk {
+        match self {
+            Self::Power(model) => disk.crash(random.next(), model),
+            Self::Kill => disk.fork().kill(),
+        }
+    }
+
+    /// The fewest writes that must be there after it.
+    pub(super) fn at_least(self, bounds: Bounds) -> usize {
+        match self {
+            Self::Kill | Self::Power(CrashModel::KeepAll) => bounds.acked,
+            Self::Power(_) => bounds.durable,
+        }
+    }
+
+    /// What the next crash must respect, when `found` writes were there after this one.
+    pub(super) fn bounds_after(self, bounds: Bounds, found: usize) -> Bounds {
+        match self {
+            Self::Kill => Bounds { durable: bounds.durable.min(found), acked: found, issued: found },
+            // What is left lies on the disk.
+            Self::Power(_) => Bounds::all(found),
+        }
+    }
+}
+
+pub(super) fn open(disk: &SimDisk, clock: &Arc<SimClock>, options: &Options) -> Result<Bitcask> {
+    let clock: Arc<SimClock> = Arc::clone(clock);
+    Bitcask::open_on(&*disk.vfs(), clock, Path::new(STORE), options.clone().maintenance(Maintenance::Callers))
+}
+
+/// How much is tried after a recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Both ways to open, and a verification.
+    Recovery,
+    /// Also that the store can be written to, closed and opened again.
+    Afterlife,
+}
+
+/// Opens what a crash has left, and checks that it is `history` up to some write in `at_least..=at_most`. Returns which:
+/// the last one, where states recur. Leaves `disk` as it was.
+pub(super) fn check_recovery(
+    disk: &SimDisk,
+    history: &History,
+    at_least: usize,
+    at_most: usize,
+    options: &Options,
+    depth: Depth,
+    random: &mut Random,
+) -> usize {
+    let disk = disk.fork();
+    let clock = Arc::new(SimClock::new(random_time(random)));
+    let seen_by_reader = read_only_view(&disk, &clock);
+    let db = open(&disk, &clock, options).unwrap_or_else(|error| panic!("the open fails: {error}"));
+    let map = Map::of(&db);
+    let found = history.find(&map, at_least, at_most);
+    match seen_by_reader {
+        Some(seen) => assert_eq!(seen, map, "a reader sees another map than the writer"),
+        None => assert_eq!(at_least, 0, "a reader finds no store"),
+    }
+    let recovery = db.status().recovery;
+    assert_eq!(recovery.damaged, [], "recovery reports damage");
+    assert!(recovery.torn_tail.is_none() || !recovery.clean, "a torn tail is no clean end: {recovery:?}");
+    check_sound(&disk);
+    if depth == Depth::Afterlife {
+        check_afterlife(&disk, db, map, &clock, options, random);
+    }
+    found
+}
+
+/// What a reader sees, who changes nothing; `None` when there is no store yet.
+fn read_only_view(disk: &SimDisk, clock: &Arc<SimClock>) -> Option<Map> {
+    disk.keep_snapshots();
+    let seen = match open(disk, clock, &Options::read_only()) {
+        Ok(reader) => Some(Map::of(&reader)),
+        Err(Error::NotAStore { .. }) => None,
+        Err(error) => panic!("the read-only open fails: {error}"),
+    };
+    assert!(disk.take_snapshots().is_empty(), "a read-only open changes the disk");
+    seen
+}
+
+/// Verification finds nothing to complain about.
+pub(super) fn check_sound(disk: &SimDisk) {
+    let dir = disk.vfs().open_dir(Path::new(STORE), DirAccess::ReadOnly).unwrap();
+    let report = verify_dir(&*dir).unwrap().expect("there is a manifest");
+    assert_eq!(report.damage, [], "verification finds damage after recovery");
+    assert_eq!(report.torn_tail, None, "verification finds a torn tail after recovery");
+}
+
+fn check_afterlife(
+    disk: &SimDisk,
+    db: Bitcask,
+    mut map: Map,
+    clock: &Arc<SimClock>,
+    options: &Options,
+    random: &mut Random,
+) {
+    for number in 0..4 {
+        let key = map.some_key(random).unwrap_or_else(|| format!("after{number}").into_bytes());
+        if random.one_in(2) {
+            assert_eq!(db.delete(&key).unwrap(), map.remove(&key));
+        } else {
+            let value = format!("life goes on, {number}").into_bytes();
+            db.put(&key, &value).unwrap();
+            map.insert(key, value);
+        }
+    }
+    assert_eq!(Map::of(&db), map, "after a few writes");
+    db.close().unwrap();
+    drop(db);
+    let db = open(disk, clock, options).unwrap();
+    let recovery = db.status().recovery;
+    assert!(recovery.clean && recovery.torn_tail.is_none(), "after a close: {recovery:?}");
+    assert_eq!(Map::of(&db), map, "after a close");
+    check_sound(disk);
+}
+
+/// A wall clock that somebody has set: right, behind, before 1970, or far ahead.
+pub(super) fn random_time(random: &mut Random) -> u64 {
+    const NOW_US: u64 = 1_800_000_000_000_000;
+    const YEAR_US: u64 = 365 * 24 * 3_600_000_000;
+    match random.below(6) {
+        0 => 0,
+        1 => NOW_US - random.below(40 * YEAR_US),
+        2 => NOW_US + random.below(40 * YEAR_US),
+        _ => NOW_US,
+    }
+}
