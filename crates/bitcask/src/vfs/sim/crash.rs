@@ -220,7 +220,8 @@ fn random_image(inode: &Inode, garbage: &[&Image], random: &mut Random) -> Image
         0 => inode.durable.clone(),
         1 => kept_image(inode),
         2 => rebuild(inode, random_len(inode, random), std::iter::empty()),
-        3 => {
+        // A failed sync may have left nothing pending.
+        3 if !inode.pending.is_empty() => {
             let moment = inode.pending[random.index(inode.pending.len())].sequence;
             prefix_image(inode, moment, random)
         }
