@@ -3,7 +3,8 @@
 //! ```text
 //! writer:  open the directory; refuse what is no store before touching anything
 //!          lock; sync the directory; read the manifest, or write the first one
-//!          open the listed files; plan; remove what is not listed, before anything is made under such a name
+//!          open the listed files; plan; write the manifest anew
+//!          remove what is not listed, before anything is made under such a name
 //!          settle; load the keydir
 //!          make sure that the log goes on in a file of its own; replace the manifest if the list has changed
 //!          remove what is listed no more
@@ -35,7 +36,7 @@ use crate::recovery::plan::{self, Plan};
 use crate::recovery::settle;
 use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
-use crate::vfs::{Access, Dir, DirAccess, Lock, Vfs};
+use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};
 use crate::writer::{AppendError, Placement, Timestamps, Writer};
 
 /// A reader takes no lock, so files may be cut to their footers while it reads them: a failure counts once it comes
@@ -248,16 +249,23 @@ impl Opening<'_> {
         let Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp } =
             plan::plan(&files, &keydir)?;
         let mut recovery = Recovery { clean, torn_tail, damaged, ..Recovery::default() };
+        let last_timestamp = last_timestamp.max(manifest.highest_timestamp);
+        let mut catalog = Catalog::new(manifest.clone());
+        // What reads back may be in the cache only, if its writer died before its last sync or that failed. Files are
+        // removed and reserved ids are used on the strength of it, so it is made durable first.
+        catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
         // Before anything is made: a new file may get the name of one that was left behind.
         remove(dir, leftovers)?;
         let settled = settle::settle(dir, &identity, &keydir, log, clean, lost, &empty)?;
         let log: Vec<Arc<DataFile>> = settled.sources.iter().map(|source| Arc::clone(&source.file)).collect();
         self.load(&identity, &keydir, settled.sources, &mut recovery)?;
 
-        let last_timestamp = last_timestamp.max(manifest.highest_timestamp);
-        let mut catalog = Catalog::new(manifest);
         let mut empty = empty.into_iter();
-        let successor = empty.next();
+        let successor = if settled.active.is_some() { empty.next() } else { None };
+        if let Some(successor) = &successor {
+            // The log goes on behind its header.
+            successor.set_data_len(successor.first_record());
+        }
         let discarded: Vec<_> = settled.discarded.into_iter().chain(empty).collect();
         let (writer, order) =
             self.begin(&identity, &mut catalog, log, settled.active, successor, last_timestamp)?;
@@ -271,6 +279,10 @@ impl Opening<'_> {
 
     /// Makes sure that there is a file to write to, that the manifest lists exactly what is in use, and that the
     /// writer stands at its end. Returns the writer, and the files in log order.
+    ///
+    /// After an unclean end that is always a new file and a new manifest. The manifest that reads back may be one whose
+    /// directory sync failed or never came, and a successor that looks empty may have been cut by a sync that failed:
+    /// neither need be what a power cut leaves, so nothing is acknowledged on the strength of them.
     fn begin(
         &self,
         identity: &Identity,
@@ -283,38 +295,30 @@ impl Opening<'_> {
         let dir = &*self.dir;
         let placement = Placement::new(dir, self.options.max_file_size);
         let timestamps = Timestamps::new(last_timestamp, &*self.clock);
-        if let Some(successor) = &successor {
-            // Nothing was ever written to it, so its records begin where its header ends.
-            successor.set_data_len(successor.first_record());
-        }
         let mut order: Vec<_> = log.iter().cloned().chain(successor.clone()).collect();
         let clean_of =
             |id| catalog.manifest.files.iter().find(|file| file.id == id).map_or(0, |file| file.clean);
-        let list: Vec<ListedFile> =
+        let files: Vec<ListedFile> =
             order.iter().map(|file| ListedFile { id: file.id(), clean: clean_of(file.id()) }).collect();
-        if list != catalog.manifest.files {
-            let manifest = Manifest { files: list, ..catalog.manifest.clone() };
-            catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
-        }
+        let manifest = Manifest { files, ..catalog.manifest.clone() };
         if let Some(active) = active {
+            if manifest.files != catalog.manifest.files {
+                catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
+            }
             let mut writer = Writer::new(active, placement, self.options.max_file_size, timestamps);
             writer.ends_closed = true;
             writer.successor = successor;
             return Ok((writer, order));
         }
-        let file = match successor {
-            Some(successor) => successor,
-            None => {
-                let slot = Slot::after(order.iter().map(|file| file.slot())).ok_or(Error::Full {
-                    what: "the table of open files",
-                    remedy: "merge the store, or raise max_file_size",
-                })?;
-                let made = catalog.make_file(dir, identity, slot, placement, last_timestamp);
-                let file = made.map_err(MakeError::into_error)?;
-                order.push(Arc::clone(&file));
-                file
-            }
-        };
+        let slot = Slot::after(order.iter().map(|file| file.slot())).ok_or(Error::Full {
+            what: "the table of open files",
+            remedy: "merge the store, or raise max_file_size",
+        })?;
+        // Installed together with the new file.
+        catalog.manifest = manifest;
+        let made = catalog.make_file(dir, identity, slot, placement, last_timestamp);
+        let file = made.map_err(MakeError::into_error)?;
+        order.push(Arc::clone(&file));
         let previous = log.last().map_or(LogPosition { file: FileId::NONE, offset: 0 }, |file| file.end());
         let mut writer = Writer::new(file, placement, self.options.max_file_size, timestamps);
         writer.append_log(Kind::Link, &previous.encode()).map_err(AppendError::into_error)?;

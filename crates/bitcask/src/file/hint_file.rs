@@ -69,12 +69,7 @@ impl Hints {
     /// Removes the hint file of a data file that is gone, if there is one.
     pub(crate) fn remove(dir: &dyn Dir, file: FileId) -> Result<()> {
         let name = layout::hint(file);
-        match dir.remove(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", name, error))
-            }
-            _ => Ok(()),
-        }
+        vfs::remove_if_present(dir, &name).map_err(|error| Error::io("remove", name, error))
     }
 
     /// The shards that have entries.

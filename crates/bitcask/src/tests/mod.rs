@@ -2,7 +2,9 @@
 
 mod crash;
 mod engine;
+mod faults;
 mod harness;
+mod ledger;
 mod leftovers;
 mod model;
 mod stories;

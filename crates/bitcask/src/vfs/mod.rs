@@ -127,6 +127,14 @@ pub(crate) trait File: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
+/// Removes a name, unless it is gone already.
+pub(crate) fn remove_if_present(dir: &dyn Dir, name: &str) -> io::Result<()> {
+    match dir.remove(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Fills `buffer` from `offset` by positioned reads; `UnexpectedEof` when the file ends before.
 pub(crate) fn read_exact_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     read_fully(buffer, offset, |rest, at| file.read_at(rest, at))

@@ -1,0 +1,518 @@
+//! The n-th call fails, for every n: the operation that meets the failure says so, nothing else is harmed, and the
+//! next open shows every acknowledged write.
+//!
+//! A failing case prints a line `repeat with BITCASK_FAULT=...`; with that in the environment only it runs.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ledger::{self, Ledger, by_tier};
+use crate::vfs::sim::{Calls, CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
+use crate::{Bitcask, Durability, Error, Io, Options};
+
+const KEYS: usize = 10;
+const WRITES: usize = 60;
+
+fn keys() -> impl Iterator<Item = String> {
+    (0..KEYS).map(|n| format!("k{n}"))
+}
+
+const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
+const DURABILITIES: [Durability; 3] =
+    [Durability::Always, Durability::Interval(Duration::from_secs(1)), Durability::Os];
+
+/// EIO, ENOSPC, EINTR, EMFILE, EACCES, EROFS, EDQUOT as Linux numbers them, and a bad page under a map.
+const FAILURES: [Failure; 8] = [
+    Failure::Os(5),
+    Failure::Os(28),
+    Failure::Os(4),
+    Failure::Os(24),
+    Failure::Os(13),
+    Failure::Os(30),
+    Failure::Os(122),
+    Failure::Map,
+];
+const EINTR: Failure = Failure::Os(4);
+
+/// One run: which call fails, how, and in which way of working.
+#[derive(Clone, Copy)]
+struct Case {
+    io: usize,
+    durability: usize,
+    failure: usize,
+    repeat: Repeat,
+    number: u64,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let repeat = u8::from(self.repeat == Repeat::Forever);
+        write!(f, "{},{},{},{repeat},{}", self.io, self.durability, self.failure, self.number)
+    }
+}
+
+impl Case {
+    fn parse(text: &str) -> Self {
+        let parts: Vec<u64> = text.split(',').map(|part| part.parse().unwrap()).collect();
+        let index = |at: usize| usize::try_from(parts[at]).unwrap();
+        let repeat = if parts[3] == 1 { Repeat::Forever } else { Repeat::Once };
+        Self { io: index(0), durability: index(1), failure: index(2), repeat, number: parts[4] }
+    }
+
+    fn options(&self) -> Options {
+        Options::new().max_file_size(600).durability(DURABILITIES[self.durability])
+    }
+
+    fn disk(&self) -> SimDisk {
+        SimDisk::new(IOS[self.io])
+    }
+}
+
+/// A store at work, and what is known of it.
+struct Run<'a> {
+    disk: &'a SimDisk,
+    options: Options,
+    clock: Arc<SimClock>,
+    ledger: Ledger,
+    db: Option<Bitcask>,
+    random: Random,
+}
+
+impl<'a> Run<'a> {
+    fn new(disk: &'a SimDisk, options: Options) -> Self {
+        let clock = Arc::new(SimClock::new(1_000_000));
+        Self { disk, options, clock, ledger: Ledger::default(), db: None, random: Random::new(7) }
+    }
+
+    /// Opens, writes, reads, closes, opens again, and so on. Where an open fails the rest is left out.
+    fn workload(&mut self) {
+        if !self.open() {
+            return;
+        }
+        for n in 0..WRITES {
+            self.step(n);
+        }
+        self.read_all();
+        self.close();
+        if !self.open() {
+            return;
+        }
+        self.read_all();
+        for n in WRITES..WRITES + 6 {
+            self.step(n);
+        }
+        self.read_all();
+        self.close();
+    }
+
+    /// Does something, and tells whether a fault hit it.
+    fn watched<T>(&self, act: impl FnOnce(&Bitcask) -> Result<T, Error>) -> (Result<T, Error>, bool) {
+        let before = self.disk.faults_fired();
+        let result = act(self.db.as_ref().expect("the store is open"));
+        (result, self.disk.faults_fired() > before)
+    }
+
+    fn poisoned(&self) -> Option<String> {
+        self.db.as_ref().and_then(|db| db.status().poisoned)
+    }
+
+    fn open(&mut self) -> bool {
+        self.db = None;
+        let before = self.disk.faults_fired();
+        match ledger::open_at(self.disk, &self.options, &self.clock) {
+            Ok(db) => self.db = Some(db),
+            Err(error) => {
+                assert!(self.disk.faults_fired() > before, "open fails without a fault: {error}");
+                assert!(!error.is_corruption(), "a failed call is not corruption: {error}");
+                return false;
+            }
+        }
+        // What a failed close left open is decided by what the next open finds.
+        let found = self.watched(|db| ledger::read_all(db, keys())).0;
+        match found {
+            Ok(found) => {
+                self.ledger.settle_after_exit(&found);
+                true
+            }
+            Err(error) => {
+                assert!(self.disk.faults_fired() > before, "{error}");
+                false
+            }
+        }
+    }
+
+    fn step(&mut self, n: usize) {
+        self.clock.advance(Duration::from_millis(300));
+        let key = format!("k{}", self.random.index(KEYS));
+        if n % 13 == 12 {
+            self.sync();
+        } else if n % 4 == 3 {
+            self.delete(&key);
+        } else {
+            let value = format!("{key} at {n} {}", "x".repeat(self.random.index(60)));
+            self.put(&key, &value);
+        }
+        let key = format!("k{}", self.random.index(KEYS));
+        self.get(&key);
+    }
+
+    fn put(&mut self, key: &str, value: &str) {
+        let was_poisoned = self.poisoned();
+        let (result, hit) = self.watched(|db| db.put(key, value));
+        self.written(key, Some(value), was_poisoned, result, hit);
+    }
+
+    fn delete(&mut self, key: &str) {
+        let was_there = self.ledger.state().contains_key(key);
+        let was_poisoned = self.poisoned();
+        let (result, hit) = self.watched(|db| db.delete(key));
+        if let Ok(found) = result {
+            assert_eq!(found, was_there, "delete of {key}");
+            if !found {
+                return;
+            }
+        }
+        if was_there || was_poisoned.is_some() {
+            self.written(key, None, was_poisoned, result.map(drop), hit);
+        }
+    }
+
+    /// Judges the outcome of a write.
+    fn written(
+        &mut self,
+        key: &str,
+        value: Option<&str>,
+        was_poisoned: Option<String>,
+        result: Result<(), Error>,
+        hit: bool,
+    ) {
+        if let Some(cause) = was_poisoned {
+            let error = result.expect_err("a poisoned store acknowledges nothing");
+            assert!(matches!(&error, Error::Poisoned { cause: named } if *named == cause), "{error}");
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.ledger.acknowledged(key, value);
+                if self.options.durability == Durability::Always {
+                    self.ledger.all_durable();
+                }
+            }
+            Err(error) => {
+                assert!(hit, "a write fails without a fault: {error}");
+                assert!(!error.is_corruption(), "a failed call is not corruption: {error}");
+                if self.poisoned().is_some() {
+                    self.ledger.in_doubt(key, value);
+                }
+            }
+        }
+    }
+
+    fn sync(&mut self) {
+        let was_poisoned = self.poisoned().is_some();
+        let (result, hit) = self.watched(Bitcask::sync);
+        match result {
+            Ok(()) => {
+                assert!(!was_poisoned, "a poisoned store acknowledges nothing");
+                self.ledger.all_durable();
+            }
+            Err(error) if was_poisoned => assert!(error.is_poisoned(), "{error}"),
+            Err(error) => {
+                assert!(hit, "a sync fails without a fault: {error}");
+                let cause = self.poisoned().expect("a failed sync poisons");
+                assert_eq!(cause, error.to_string());
+            }
+        }
+    }
+
+    /// Whether a read may fail: it was hit itself, or nobody knows whether what it would show is durable.
+    fn judge_read_error(&self, error: &Error, hit: bool) {
+        let unsure = self.options.durability == Durability::Always && self.poisoned().is_some();
+        assert!(hit || unsure && error.is_poisoned(), "a read fails without a fault: {error}");
+        assert!(!error.is_corruption(), "a failed call is not corruption: {error}");
+    }
+
+    fn get(&mut self, key: &str) {
+        let (result, hit) = self.watched(|db| db.get(key));
+        match result {
+            Ok(value) => {
+                let text = value.map(|value| String::from_utf8(value.into_vec()).unwrap());
+                assert!(self.ledger.allows(key, text.as_deref()), "{key} has {text:?}");
+            }
+            Err(error) => self.judge_read_error(&error, hit),
+        }
+    }
+
+    fn read_all(&mut self) {
+        for key in keys() {
+            self.get(&key);
+        }
+        let fired = self.disk.faults_fired();
+        let mut seen = 0;
+        for entry in self.db.as_ref().expect("the store is open").iter() {
+            match entry {
+                Ok((key, value)) => {
+                    let (key, value) =
+                        (std::str::from_utf8(&key).unwrap(), std::str::from_utf8(&value).unwrap());
+                    assert!(self.ledger.allows(key, Some(value)), "{key} has {value:?}");
+                    seen += 1;
+                }
+                Err(error) => self.judge_read_error(&error, self.disk.faults_fired() > fired),
+            }
+        }
+        let exact = self.disk.faults_fired() == fired && self.poisoned().is_none();
+        assert!(!exact || seen == self.ledger.state().len(), "iteration misses keys");
+    }
+
+    fn close(&mut self) {
+        let was_poisoned = self.poisoned().is_some();
+        let (result, hit) = self.watched(Bitcask::close);
+        match result {
+            Ok(()) => {
+                assert!(!was_poisoned, "a poisoned store acknowledges nothing");
+                self.ledger.all_durable();
+            }
+            Err(error) if was_poisoned => assert!(error.is_poisoned(), "{error}"),
+            Err(error) => assert!(hit, "a close fails without a fault: {error}"),
+        }
+    }
+}
+
+/// Opens what a process or a power cut left, checks it, writes on, cuts the power, and checks again.
+fn check_survivor(disk: &SimDisk, options: &Options, mut ledger: Ledger, was_crash: bool, seed: u64) {
+    let options = options.clone().durability(Durability::Always);
+    let read = |disk: &SimDisk| {
+        let db = ledger::open(disk, &options).unwrap_or_else(|error| panic!("it does not open: {error}"));
+        let state = ledger::read_all(&db, keys()).unwrap();
+        (db, state)
+    };
+    let (db, state) = read(disk);
+    if was_crash {
+        ledger.settle_after_crash(&state)
+    } else {
+        ledger.settle_after_exit(&state)
+    };
+    for n in 0..12 {
+        let (key, value) = (format!("k{}", n % 5), format!("k{} afterwards {n} {}", n % 5, "y".repeat(40)));
+        db.put(&key, &value).unwrap();
+        ledger.acknowledged(&key, Some(&value));
+        ledger.all_durable();
+        if n == 1 {
+            let (_, state) = read(&disk.crash(seed, CrashModel::Clean));
+            ledger.clone().settle_after_crash(&state);
+        }
+    }
+    let (_, state) = read(&disk.crash(seed, CrashModel::Random(DirOrder::AnySubset)));
+    ledger.clone().settle_after_crash(&state);
+    drop(db);
+    let (_, state) = read(disk);
+    ledger.settle_after_exit(&state);
+}
+
+/// How many calls the workload makes when none fails.
+fn calls(case: &Case) -> u64 {
+    let disk = case.disk();
+    let mut run = Run::new(&disk, case.options());
+    run.workload();
+    assert_eq!(run.poisoned(), None);
+    disk.operations()
+}
+
+/// Runs a case. Returns whether a call failed.
+fn run_case(case: &Case) -> bool {
+    let disk = case.disk();
+    let failure = FAILURES[case.failure];
+    disk.fail_at(case.number, failure, case.repeat);
+    let mut run = Run::new(&disk, case.options());
+    run.workload();
+    if disk.faults_fired() == 0 {
+        return false;
+    }
+    let survivor = |disk: SimDisk, was_crash| {
+        check_survivor(&disk, &run.options, run.ledger.clone(), was_crash, case.number);
+    };
+    let models = by_tier(1, CrashModel::ALL.len(), CrashModel::ALL.len());
+    let first = usize::try_from(case.number).unwrap() % CrashModel::ALL.len();
+    for model in CrashModel::ALL.into_iter().cycle().skip(first).take(models) {
+        survivor(disk.crash(case.number, model), true);
+    }
+    let killed = disk.fork();
+    killed.clear_faults();
+    survivor(killed, false);
+    disk.clear_faults();
+    run.db = None;
+    check_survivor(&disk, &run.options, run.ledger.clone(), false, case.number);
+    true
+}
+
+/// Runs a case and says how to repeat it when it fails.
+fn guarded(case: &Case, run: impl FnOnce(&Case) -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(|| run(case))).unwrap_or_else(|panic| {
+        println!("repeat with BITCASK_FAULT={case}");
+        resume_unwind(panic)
+    })
+}
+
+#[test]
+fn whichever_call_fails_it_fails_cleanly_and_nothing_acknowledged_is_lost() {
+    if let Ok(text) = std::env::var("BITCASK_FAULT") {
+        let _ = run_case(&Case::parse(&text));
+        return;
+    }
+    // An interruption that never ends is no fault that a loop could leave.
+    let ways: Vec<(usize, Repeat)> = (0..FAILURES.len())
+        .flat_map(|failure| [(failure, Repeat::Once), (failure, Repeat::Forever)])
+        .filter(|&(failure, repeat)| FAILURES[failure] != EINTR || repeat == Repeat::Once)
+        .collect();
+    let ways_per_call = by_tier(1, ways.len(), ways.len());
+    let step = by_tier(DURABILITIES.len(), 1, 1);
+    let (mut cases, mut fired) = (0_u64, 0_u64);
+    for io in 0..IOS.len() {
+        for durability in 0..DURABILITIES.len() {
+            let base = Case { io, durability, failure: 0, repeat: Repeat::Once, number: 0 };
+            for number in (0..calls(&base)).skip(durability).step_by(step) {
+                let first = usize::try_from(number).unwrap() * 7 + io + durability;
+                for way in 0..ways_per_call {
+                    let (failure, repeat) = ways[(first + way) % ways.len()];
+                    cases += 1;
+                    fired += u64::from(guarded(&Case { failure, repeat, number, ..base }, run_case));
+                }
+            }
+        }
+    }
+    println!("{cases} cases, in {fired} of them a call failed");
+    assert!(fired > cases / 2);
+}
+
+#[test]
+fn a_failed_sync_is_never_tried_again_on_the_same_data() {
+    let (mut cases, mut poisoned) = (0_u64, 0_u64);
+    for io in 0..IOS.len() {
+        for durability in 0..DURABILITIES.len() {
+            let base = Case { io, durability, failure: 0, repeat: Repeat::Once, number: 0 };
+            for number in (0..calls(&base)).step_by(by_tier(5, 1, 1)) {
+                let case = Case { number, ..base };
+                guarded(&case, |case| {
+                    cases += 1;
+                    poisoned += u64::from(fail_one_sync(case));
+                    true
+                });
+            }
+        }
+    }
+    println!("{cases} cases, in {poisoned} of them the store was poisoned");
+    assert!(poisoned > cases / 10);
+}
+
+/// Fails the first sync from a call on, and judges by the trace what the engine does afterwards. Returns whether that
+/// poisoned the store.
+fn fail_one_sync(case: &Case) -> bool {
+    let disk = case.disk();
+    disk.inject(case.number, OpKind::is_sync, FAILURES[case.failure], Repeat::Once);
+    let mut run = Run::new(&disk, case.options());
+    if !run.open() {
+        return false;
+    }
+    for n in 0..WRITES {
+        run.step(n);
+        let Some(cause) = run.poisoned() else { continue };
+        assert!(cause.starts_with("cannot sync "), "the poison names its cause: {cause}");
+        let before = disk.trace().len();
+        for n in 0..10 {
+            run.step(n);
+        }
+        run.sync();
+        run.read_all();
+        run.close();
+        let again = disk.trace().into_iter().skip(before).find(|operation| operation.kind.is_sync());
+        assert_eq!(again, None, "a sync after the failed one: {cause}");
+        assert_eq!(run.poisoned(), Some(cause));
+        return true;
+    }
+    false
+}
+
+#[test]
+fn short_and_interrupted_calls_change_nothing() {
+    let seeds = by_tier(20, 500, 5_000);
+    for seed in 0..seeds {
+        for io in 0..IOS.len() {
+            for durability in 0..DURABILITIES.len() {
+                let case = Case { io, durability, failure: 2, repeat: Repeat::Once, number: seed };
+                let disk = case.disk();
+                disk.set_calls(Calls::Short { seed });
+                let run = catch_unwind(AssertUnwindSafe(|| {
+                    let mut run = Run::new(&disk, case.options());
+                    run.workload();
+                    assert!(run.db.is_some() && run.poisoned().is_none());
+                    let survivor = disk.crash(seed, CrashModel::Random(DirOrder::AnySubset));
+                    survivor.set_calls(Calls::Short { seed });
+                    check_survivor(&survivor, &run.options, run.ledger.clone(), true, seed);
+                }));
+                run.unwrap_or_else(|panic| {
+                    println!("short calls: io {io}, durability {durability}, seed {seed}");
+                    resume_unwind(panic)
+                });
+            }
+        }
+    }
+    println!("{seeds} seeds, each in {} ways", IOS.len() * DURABILITIES.len());
+}
+
+/// Acknowledged at every durability, on a fresh disk.
+fn always(max_file_size: u64) -> Options {
+    Options::new().max_file_size(max_file_size).durability(Durability::Always)
+}
+
+fn put_numbered(db: &Bitcask, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        db.put(format!("k{n}"), format!("value {n} {}", "z".repeat(40))).unwrap();
+    }
+}
+
+fn assert_numbered(db: &Bitcask, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        let value = db.get(format!("k{n}")).unwrap().expect("it was acknowledged");
+        assert!(value.starts_with(format!("value {n} ").as_bytes()));
+    }
+}
+
+/// An open took the empty successor that it found as starting at byte 0, not behind its header. When the log
+/// rotated into it, the link went over the header, and the next open refused the whole store.
+#[test]
+fn a_log_goes_on_in_the_successor_of_the_process_before() {
+    for io in IOS {
+        let disk = SimDisk::new(io);
+        let db = ledger::open(&disk, &always(600)).unwrap();
+        put_numbered(&db, 0..10);
+        db.close().unwrap();
+        let db = ledger::open(&disk, &always(600)).unwrap();
+        put_numbered(&db, 10..30);
+        drop(db);
+        assert_numbered(&ledger::open(&disk, &always(600)).unwrap(), 0..30);
+    }
+}
+
+/// The manifest that listed a new file was renamed into place, and the sync of the directory failed. The next open
+/// read it, took it for durable, and went on in the file that it lists. After a power cut the manifest before it was
+/// back, and the open refused a store with records in a file that is not listed.
+#[test]
+fn a_manifest_whose_directory_sync_failed_is_written_again() {
+    for io in IOS {
+        let whole = SimDisk::new(io);
+        drop(ledger::open(&whole, &always(600)));
+        for number in 0..whole.operations() {
+            let disk = SimDisk::new(io);
+            disk.inject(number, |kind| kind == OpKind::SyncDir, Failure::Os(5), Repeat::Once);
+            let _ = ledger::open(&disk, &always(600));
+            disk.clear_faults();
+            let db = ledger::open(&disk, &always(600)).unwrap();
+            put_numbered(&db, 0..20);
+            for model in CrashModel::ALL {
+                assert_numbered(&ledger::open(&disk.crash(number, model), &always(600)).unwrap(), 0..20);
+            }
+        }
+    }
+}
