@@ -6,7 +6,7 @@
 //! | 8 | count of values among them |
 //! | 8 | count of tombstones among them |
 //! | 8 | first timestamp of a value or tombstone, 0 when there is none |
-//! | 8 | last such timestamp |
+//! | 8 | highest timestamp of any record before it |
 //! | 8 | length of the file before the footer |
 //! | 4 | CRC-32C of the file before the footer |
 //! | 4 | flags: bit 0 *cut*: recovery ended the file here after an unclean end |
