@@ -3,9 +3,10 @@
 mod crash;
 mod engine;
 mod faults;
+mod footers;
 mod harness;
-mod ledger;
 mod leftovers;
+mod ledger;
 mod model;
 mod stories;
 mod workload;
