@@ -158,9 +158,7 @@ impl Loader<'_> {
         for (index, source) in sources.iter().enumerate() {
             let Some(hints) = &source.hints else { return Err(index) };
             let (section, header) = hints.section(shard, buffer).ok_or(index)?;
-            if index == 0 {
-                table.reserve(usize::try_from(header.count).unwrap_or(0));
-            }
+            table.reserve(usize::try_from(header.count).unwrap_or(0));
             for entry in hint::entries(section) {
                 let entry = entry.ok_or(index)?;
                 let digest = self.keydir.digest(entry.key);
