@@ -292,7 +292,7 @@ fn change_last_file(store: &Path, change: impl Fn(&mut Vec<u8>)) {
     let files = bytes_of(store);
     let is_written =
         |(name, bytes): &(&String, &Vec<u8>)| name.ends_with(".data") && bytes.len() > HEADER_LEN;
-    let (name, bytes) = files.iter().filter(is_written).last().unwrap();
+    let (name, bytes) = files.iter().rfind(is_written).unwrap();
     let mut bytes = bytes.clone();
     change(&mut bytes);
     fs::write(store.join(name), bytes).unwrap();
