@@ -36,7 +36,7 @@ use crate::recovery::plan::{self, Plan};
 use crate::recovery::settle;
 use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
-use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};
+use crate::vfs::{Access, Dir, DirAccess, Lock, Vfs};
 use crate::writer::{AppendError, Placement, Timestamps, Writer};
 
 /// A reader takes no lock, so files may be cut to their footers while it reads them: a failure counts once it comes

@@ -121,8 +121,7 @@ impl Loader<'_> {
         let work = || {
             let mut buffer = Vec::new();
             let mut counts = vec![(0_u64, 0_u64); slots];
-            loop {
-                let Some(&shard) = shards.get(next_shard.fetch_add(1, Ordering::Relaxed)) else { break };
+            while let Some(&shard) = shards.get(next_shard.fetch_add(1, Ordering::Relaxed)) {
                 if let Err(index) = self.fill_shard(shard, sources, &mut buffer, &mut counts) {
                     *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
                     break;
