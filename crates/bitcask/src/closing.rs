@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! take no more writes; give files that were rotated away from their footers
-//! sync the log; then append a close marker, which claims that sync; cut the preallocated tails; sync
+//! sync the log; cut what is preallocated
+//! a large active file gets its footer and its hint file; the next open begins a new one
+//! a small one gets a close marker, which claims that sync, and is synced; the next open appends to it
 //! ```
 //! The marker comes after the sync it claims: a crash between the two leaves an unclean end and loses nothing.
 
@@ -12,6 +14,9 @@ use std::sync::atomic::Ordering;
 use crate::error::Result;
 use crate::format::record::Kind;
 use crate::store::{Store, WriteSide};
+
+/// A file of at least this many bytes is worth a hint file: scanning it would be felt at the next open.
+const SEAL_FROM: u64 = 16 << 20;
 
 impl Store {
     /// Takes no more operations, and brings the log to its end.
@@ -40,16 +45,19 @@ impl Store {
             writer.appended
         };
         self.sync_through(side, appended)?;
-        let covered = side.syncer.covered();
         let (file, successor) = {
-            let mut writer = side.writer();
-            let marked = writer.append_log(Kind::CloseMarker, &covered.position.encode());
-            marked.map_err(|error| side.append_failed(error))?;
+            let writer = side.writer();
             (Arc::clone(&writer.active), writer.successor.clone())
         };
         if let Some(successor) = successor {
             successor.truncate(successor.first_record())?;
         }
+        if file.data_len() >= SEAL_FROM {
+            return self.seal(side, &file);
+        }
+        let covered = side.syncer.covered();
+        let marked = side.writer().append_log(Kind::CloseMarker, &covered.position.encode());
+        marked.map_err(|error| side.append_failed(error))?;
         file.truncate(file.data_len())?;
         file.sync().map_err(|error| side.poison(&error))
     }

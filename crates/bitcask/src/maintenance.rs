@@ -9,6 +9,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use crate::catalog::{Catalog, MakeError};
 use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
 use crate::format::footer::Ending;
 use crate::options::Durability;
 use crate::recovery::inventory::Inventory;
@@ -60,20 +61,23 @@ impl Store {
             if file.synced_len() < file.data_len() {
                 self.sync_through(side, appended)?;
             }
-            let inventory = Inventory::take(&file, file.data_len(), &self.keydir)?;
-            let defect = inventory.defect.as_ref().map(ToString::to_string);
-            if let Some(what) = defect.or(inventory.damaged.first().map(|value| value.report(&file).what)) {
-                // What was written does not come back: no write to this disk can be trusted.
-                return Err(side.poison(&Error::corruption(file.name(), inventory.end, what)));
-            }
-            file.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp)?;
-            file.sync().map_err(|error| side.poison(&error))?;
-            settle::write_if_possible(
-                &inventory.into_hints(self.identity.store, &file, &self.keydir),
-                &*self.dir,
-            );
+            self.seal(side, &file)?;
             side.writer().unsealed.remove(0);
         }
+    }
+
+    /// Gives a file whose data is synced its footer and its hint file.
+    pub(crate) fn seal(&self, side: &WriteSide, file: &DataFile) -> Result<()> {
+        let inventory = Inventory::take(file, file.data_len(), &self.keydir)?;
+        let defect = inventory.defect.as_ref().map(ToString::to_string);
+        if let Some(what) = defect.or(inventory.damaged.first().map(|value| value.report(file).what)) {
+            // What was written does not come back: no write to this disk can be trusted.
+            return Err(side.poison(&Error::corruption(file.name(), inventory.end, what)));
+        }
+        file.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp)?;
+        file.sync().map_err(|error| side.poison(&error))?;
+        settle::write_if_possible(&inventory.into_hints(self.identity.store, file, &self.keydir), &*self.dir);
+        Ok(())
     }
 
     /// Allocates space behind the end of the active file before a writer has to.

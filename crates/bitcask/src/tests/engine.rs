@@ -222,6 +222,27 @@ fn an_interval_store_syncs_when_its_time_has_come() {
 }
 
 #[test]
+fn a_large_active_file_is_sealed_at_close_so_that_the_next_open_reads_no_data() {
+    in_both_ways(|disk| {
+        let options = || Options::new().durability(Durability::Os);
+        let db = open(disk, options()).unwrap();
+        for n in 0..17 {
+            db.put([n], vec![n; 1 << 20]).unwrap();
+        }
+        db.close().unwrap();
+        for round in 0..2 {
+            let db = open(disk, options()).unwrap();
+            let recovery = db.status().recovery;
+            assert!(recovery.clean && recovery.hints_loaded == 1, "{recovery:?}");
+            assert_eq!(recovery.files_scanned, round);
+            assert_eq!(db.len(), 17 + round);
+            assert_eq!(db.get([16]).unwrap().as_deref(), Some(&vec![16; 1 << 20][..]));
+            db.put(format!("round {round}"), "1").unwrap();
+        }
+    });
+}
+
+#[test]
 fn status_counts_live_and_dead_bytes_by_file() {
     in_both_ways(|disk| {
         let db = open(disk, small_files()).unwrap();
