@@ -11,12 +11,13 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file::layout;
-use crate::file::manifest_file::{self, ReplaceError};
+use crate::file::manifest_file;
+use crate::file::replace::ReplaceError;
 use crate::format::file_header::FileHeader;
 use crate::format::manifest::{Identity, ListedFile, Manifest};
 use crate::format::position::FileId;
 use crate::location::Slot;
-use crate::vfs::Dir;
+use crate::vfs::{self, Dir};
 use crate::writer::{Placement, allocation_for};
 
 pub(crate) struct Catalog {
@@ -111,12 +112,7 @@ fn create(
         inputs: Vec::new(),
     };
     let name = layout::data(id);
-    match dir.remove(&name) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", name, source));
-        }
-        _ => {}
-    }
+    vfs::remove_if_present(dir, &name).map_err(|source| Error::io("remove", &name, source))?;
     let map_len = match placement {
         Placement::Mapped { map_len } => map_len,
         Placement::Written => 0,

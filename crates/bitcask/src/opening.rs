@@ -36,7 +36,7 @@ use crate::recovery::plan::{self, Plan};
 use crate::recovery::settle;
 use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
-use crate::vfs::{Access, Dir, DirAccess, Lock, Vfs};
+use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};
 use crate::writer::{AppendError, Placement, Timestamps, Writer};
 
 /// A reader takes no lock, so files may be cut to their footers while it reads them: a failure counts once it comes
@@ -201,15 +201,9 @@ fn open_to_read(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &Path, options: 
 
 /// Removes what nobody needs. Whatever is gone already is as good as removed.
 fn remove(dir: &dyn Dir, names: impl IntoIterator<Item = String>) -> Result<()> {
-    for name in names {
-        match dir.remove(&name) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", name, source));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    names.into_iter().try_for_each(|name| {
+        vfs::remove_if_present(dir, &name).map_err(|source| Error::io("remove", name, source))
+    })
 }
 
 /// What every way to open needs.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::layout;
+use super::replace::{self, ReplaceError};
 use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::hint::{Binding, HintHeader, Section};
@@ -46,24 +47,8 @@ impl Hints {
     pub(crate) fn write(&self, dir: &dyn Dir) -> Result<()> {
         let Body::Memory(body) = &self.body else { return Ok(()) };
         let name = layout::hint(self.header.binding.file);
-        let temporary = layout::temporary(&name);
-        let failed = |operation| {
-            let temporary = temporary.clone();
-            move |source| Error::io(operation, temporary, source)
-        };
-        let file = match dir.create(&temporary) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                dir.remove(&temporary).and_then(|()| dir.create(&temporary))
-            }
-            created => created,
-        };
-        let file = file.map_err(failed("create"))?;
-        let header = self.header.encode();
-        vfs::write_all_at(&*file, &header, 0).map_err(failed("write"))?;
-        vfs::write_all_at(&*file, body, header.len() as u64).map_err(failed("write"))?;
-        // Synced so that the next open can use it; nobody relies on it, so a failure here poisons nothing.
-        file.sync().map_err(failed("sync"))?;
-        dir.rename(&temporary, &name).map_err(failed("rename"))
+        // Nobody relies on a hint file, so a failed sync of one puts nothing in doubt.
+        replace::replace(dir, &name, &[&self.header.encode(), body]).map_err(ReplaceError::into_error)
     }
 
     /// Removes the hint file of a data file that is gone, if there is one.

@@ -1,27 +1,20 @@
 //! The manifest on disk: read whole, replaced whole.
 //!
 //! ```text
-//! replace:  write the old content to MANIFEST.bak.tmp; sync; rename to MANIFEST.bak
-//!           write the new content to MANIFEST.tmp;     sync; rename to MANIFEST
-//!           sync the directory
+//! replace MANIFEST.bak by the old content
+//! replace MANIFEST by the new content
+//! sync the directory
 //! ```
 //! There is a whole MANIFEST at every moment. What it lists must be durable, names included, before it is replaced.
 
 use crate::error::{Error, Result};
 use crate::file::layout;
+use crate::file::replace::{self, ReplaceError};
 use crate::format::manifest::Manifest;
 use crate::vfs::{self, Access, Dir};
 
 /// A manifest larger than this is not read: about four million files.
 const LEN_MAX: u64 = 64 << 20;
-
-/// How far a replacement got before it failed.
-pub(crate) enum ReplaceError {
-    /// The old manifest stands, and nothing is in doubt.
-    Unchanged(Error),
-    /// A sync failed: which manifest a crash would leave is unknown.
-    InDoubt(Error),
-}
 
 /// Reads the manifest; `None` when there is none.
 pub(crate) fn read(dir: &dyn Dir) -> Result<Option<Manifest>> {
@@ -32,28 +25,10 @@ pub(crate) fn read(dir: &dyn Dir) -> Result<Option<Manifest>> {
 /// Makes `new` the manifest.
 pub(crate) fn replace(dir: &dyn Dir, new: &Manifest) -> Result<(), ReplaceError> {
     if let Some(old) = read_whole(dir, layout::MANIFEST).map_err(ReplaceError::Unchanged)? {
-        put_in_place(dir, layout::MANIFEST_BACKUP, &old)?;
+        replace::replace(dir, layout::MANIFEST_BACKUP, &[&old])?;
     }
-    put_in_place(dir, layout::MANIFEST, &new.encode())?;
+    replace::replace(dir, layout::MANIFEST, &[&new.encode()])?;
     dir.sync().map_err(|source| ReplaceError::InDoubt(Error::io("sync", "the store's directory", source)))
-}
-
-fn put_in_place(dir: &dyn Dir, name: &str, bytes: &[u8]) -> Result<(), ReplaceError> {
-    let temporary = layout::temporary(name);
-    let failed = |operation| {
-        let temporary = temporary.clone();
-        move |source| Error::io(operation, temporary, source)
-    };
-    let file = match dir.create(&temporary) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            dir.remove(&temporary).and_then(|()| dir.create(&temporary))
-        }
-        created => created,
-    };
-    let file = file.map_err(failed("create")).map_err(ReplaceError::Unchanged)?;
-    vfs::write_all_at(&*file, bytes, 0).map_err(failed("write")).map_err(ReplaceError::Unchanged)?;
-    file.sync().map_err(failed("sync")).map_err(ReplaceError::InDoubt)?;
-    dir.rename(&temporary, name).map_err(failed("rename")).map_err(ReplaceError::Unchanged)
 }
 
 fn read_whole(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {

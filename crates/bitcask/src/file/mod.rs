@@ -4,4 +4,5 @@ pub(crate) mod data_file;
 pub(crate) mod hint_file;
 pub(crate) mod layout;
 pub(crate) mod manifest_file;
+pub(crate) mod replace;
 pub(crate) mod scan;
