@@ -8,7 +8,8 @@
 //! 3. cut the files whose records are lost down to their headers, and sync; sync those that seem to be empty
 //! ```
 //! What an earlier settling has done may be in the cache only, if it was killed before it could sync: a footer at the
-//! end of the log, a cut. Both are synced before anything is written that rests on them.
+//! end of the log, a cut. Both are synced before anything is written that rests on them, the footer after it was written
+//! again, for its sync may have failed.
 //!
 //! A crash after any step leads to the same plan: behind a *cut* only what began after the cut follows.
 //! A cut file is never appended to: its successor has another salt, so nothing behind the cut can come back.
@@ -18,12 +19,12 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
-use crate::format::footer::Ending;
+use crate::format::footer::{self, Ending, Footer};
 use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
 use crate::recovery::load::Source;
 use crate::recovery::plan::{Content, LogFile, Plan};
-use crate::vfs::{Access, Dir};
+use crate::vfs::{self, Access, Dir};
 
 /// How much is written again at once.
 const PIECE: usize = 1 << 20;
@@ -55,7 +56,7 @@ pub(crate) fn settle(
         let inventory = match content {
             Content::Sealed(footer) => {
                 if is_last {
-                    sync_by_name(dir, file.name())?;
+                    rewrite_footer(dir, &file, &footer)?;
                 }
                 settled.sources.push(Source::sealed(file, footer));
                 continue;
@@ -100,10 +101,16 @@ pub(crate) fn write_if_possible(hints: &Hints, dir: &dyn Dir) {
     let _ = hints.write(dir);
 }
 
-/// Syncs a file that is open for reading only, with which not every system can.
-fn sync_by_name(dir: &dyn Dir, name: &str) -> Result<()> {
-    let synced = dir.open(name, Access::ReadWrite).and_then(|file| file.sync());
-    synced.map_err(|source| Error::io("sync", name, source))
+/// Writes the footer of a file that is open for reading only again in place, and syncs it: where its sync has failed, a
+/// sync alone would not bring it to the disk.
+fn rewrite_footer(dir: &dyn Dir, file: &DataFile, footer: &Footer) -> Result<()> {
+    let mut record = vec![0; usize::try_from(footer::RECORD_LEN).unwrap_or(0)];
+    file.read(&mut record, footer.data_len)?;
+    let rewritten = dir.open(file.name(), Access::ReadWrite).and_then(|again| {
+        vfs::write_all_at(&*again, &record, footer.data_len)?;
+        again.sync()
+    });
+    rewritten.map_err(|source| Error::io("sync", file.name(), source))
 }
 
 /// Writes the bytes from `from` to `end` again where they are, and syncs the file.
