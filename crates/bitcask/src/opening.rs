@@ -188,7 +188,7 @@ fn open_to_read(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &Path, options: 
     let mut last_defect: Option<String> = None;
     for _ in 0..READER_TRIES {
         match opening.open_to_read() {
-            Err(error @ (Error::Corruption { .. } | Error::Io { .. })) => {
+            Err(error @ (Error::Corruption { .. } | Error::Io { .. } | Error::ForeignFile { .. })) => {
                 if last_defect.replace(error.to_string()) == Some(error.to_string()) {
                     return Err(error);
                 }
@@ -220,6 +220,8 @@ impl Opening<'_> {
             let reason = "it has no MANIFEST".to_owned();
             return Err(Error::NotAStore { path: self.path.to_owned(), reason });
         };
+        // Refuses an older manifest that was put back: its answers would be old ones.
+        Found::in_directory(&*self.dir)?.leftovers(&*self.dir, &manifest)?;
         let identity = manifest.identity();
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;

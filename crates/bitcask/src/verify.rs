@@ -8,11 +8,12 @@ use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::file::layout::{self, Name};
 use crate::file::manifest_file;
+use crate::file::scan;
 use crate::format::manifest::Manifest;
 use crate::keydir::Keydir;
 use crate::location::Slot;
 use crate::recovery::inventory::{self, Inventory};
-use crate::recovery::plan;
+use crate::recovery::plan::{self, Content, LogFile, Plan};
 use crate::status::{Damage, TornTail};
 use crate::vfs::os::OsVfs;
 use crate::vfs::{Access, Dir, DirAccess, Io, Vfs};
@@ -184,10 +185,25 @@ impl Verification<'_> {
         Ok(())
     }
 
+    /// A file that the log has gone on from ends with a footer, or with nothing when there was no time to write one.
+    fn footers(&mut self, plan: &Plan) -> Result<()> {
+        let Some((_, before_last)) = plan.log.split_last() else { return Ok(()) };
+        for LogFile { file, content, .. } in before_last {
+            let end = content.len();
+            let is_scanned = matches!(content, Content::Scanned(_));
+            // Asked again, for a writer may have sealed the file since.
+            if is_scanned && scan::end_of_content(file, end)? > end && file.footer()?.is_none() {
+                self.damage(file.name(), end, "its footer does not check; the next open makes it again");
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the files make one log that an open would accept.
     fn log(&mut self, files: &[Arc<DataFile>]) -> Result<()> {
         let planned = plan::plan(files, &self.keydir);
         if let Some(plan) = self.keep_damage(planned)? {
+            self.footers(&plan)?;
             self.report.torn_tail = plan.torn_tail;
             self.report.damage.extend(plan.damaged);
         }

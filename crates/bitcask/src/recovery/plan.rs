@@ -122,6 +122,10 @@ pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
         Some(last) => (torn_tail_of(last)?, lost.is_empty() && is_clean(last)?),
         None => (None, lost.is_empty()),
     };
+    let torn_tail = match (torn_tail, lost.first()) {
+        (None, Some(lost)) => Some(torn_tail_at(lost, lost.first_record())?),
+        (torn_tail, _) => torn_tail,
+    };
     let damaged = log.iter().flat_map(LogFile::damage).collect();
     Ok(Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp })
 }
@@ -249,9 +253,13 @@ fn is_clean(last: &LogFile) -> Result<bool> {
 
 fn torn_tail_of(last: &LogFile) -> Result<Option<TornTail>> {
     let Content::Scanned(inventory) = &last.content else { return Ok(None) };
-    let bytes = scan::end_of_content(&last.file, inventory.end)? - inventory.end;
-    let torn = TornTail { file: last.file.name().to_owned(), offset: inventory.end, bytes };
-    Ok((bytes > 0).then_some(torn))
+    let torn = torn_tail_at(&last.file, inventory.end)?;
+    Ok((torn.bytes > 0).then_some(torn))
+}
+
+fn torn_tail_at(file: &DataFile, offset: u64) -> Result<TornTail> {
+    let bytes = scan::end_of_content(file, offset)? - offset;
+    Ok(TornTail { file: file.name().to_owned(), offset, bytes })
 }
 
 /// Timestamps ascend from file to file; returns the last one.

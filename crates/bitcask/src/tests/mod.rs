@@ -1,5 +1,6 @@
 //! Tests of the whole engine, on the simulated disk where durability is concerned.
 
+mod corruption;
 mod crash;
 mod engine;
 mod faults;

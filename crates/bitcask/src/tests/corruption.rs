@@ -1,0 +1,334 @@
+//! Damage to a store that was closed in good order: whatever is flipped, cut, swapped or put back, no answer is
+//! wrong. An open refuses and changes nothing, or it serves each key's value or an error that says *corruption*.
+
+use super::ledger::{self, STORE, State, by_tier};
+use crate::vfs::sim::{Random, SimDisk};
+use crate::vfs::{DirAccess, Io};
+use crate::{Bitcask, Durability, Error, Options, verify};
+
+const KEYS: usize = 12;
+/// What ends a log that was closed in good order, and proves that all of it was synced.
+const CLOSE_MARKER_LEN: usize = 40;
+
+fn keys() -> impl Iterator<Item = String> {
+    (0..KEYS).map(|n| format!("key{n}"))
+}
+
+fn options() -> Options {
+    Options::new().max_file_size(450).durability(Durability::Os)
+}
+
+/// A store of a few files, most of them complete and with hints, and what it holds.
+struct Sample {
+    disk: SimDisk,
+    state: State,
+}
+
+impl Sample {
+    fn new(io: Io) -> Self {
+        let disk = SimDisk::new(io);
+        let mut state = State::new();
+        let db = ledger::open(&disk, &options()).unwrap();
+        for n in 0..40 {
+            let key = format!("key{}", n * 7 % KEYS);
+            if n % 6 == 5 {
+                db.delete(&key).unwrap();
+                state.remove(&key);
+            } else {
+                let value = format!("{key} at {n} {}", "v".repeat(n % 9));
+                db.put(&key, &value).unwrap();
+                state.insert(key, value);
+            }
+            if n == 20 {
+                db.sync().unwrap();
+            }
+        }
+        db.close().unwrap();
+        drop(db);
+        assert!(state.len() < KEYS && disk.files().iter().filter(|name| name.ends_with(".hint")).count() > 2);
+        Self { disk, state }
+    }
+
+    /// The files whose damage must show.
+    fn files(&self) -> Vec<String> {
+        self.disk.files().into_iter().filter(|name| name != "LOCK").collect()
+    }
+
+    /// Judges every way to look at a damaged copy of the store. What is damaged is for the message.
+    fn judge(&self, disk: &SimDisk, damage: &str) -> Outcome {
+        let before = content(disk);
+        let verified = verified(disk);
+        let read_only = ledger::open(disk, &Options::read_only()).map(|db| self.judge_open(&db, damage));
+        let read_only = read_only.map_err(|error| judge_refusal(&error, damage)).is_ok();
+        assert_eq!(content(disk), before, "{damage}: looking changed something");
+        let opened = match ledger::open(disk, &options()) {
+            Ok(db) => {
+                self.judge_open(&db, damage);
+                true
+            }
+            Err(error) => {
+                judge_refusal(&error, damage);
+                assert_eq!(content(disk), before, "{damage}: a refused open changed something");
+                false
+            }
+        };
+        if opened {
+            // What the open and its close made of the damage is judged again.
+            match ledger::open(disk, &options()) {
+                Ok(db) => self.judge_open(&db, damage),
+                Err(error) => judge_refusal(&error, damage),
+            }
+        }
+        Outcome { verified, read_only, opened }
+    }
+
+    fn judge_open(&self, db: &Bitcask, damage: &str) {
+        for key in keys() {
+            match db.get(&key) {
+                Ok(value) => {
+                    let right = self.state.get(&key).map(String::as_bytes);
+                    assert_eq!(value.as_deref(), right, "{damage}: {key}");
+                }
+                Err(error) => assert!(error.is_corruption(), "{damage}: {key}: {error}"),
+            }
+        }
+        for entry in db.iter() {
+            match entry {
+                Ok((key, value)) => {
+                    let right = std::str::from_utf8(&key).ok().and_then(|key| self.state.get(key));
+                    assert_eq!(
+                        right.map(String::as_bytes),
+                        Some(&*value),
+                        "{damage}: {}",
+                        key.escape_ascii()
+                    );
+                }
+                Err(error) => assert!(error.is_corruption(), "{damage}: {error}"),
+            }
+        }
+    }
+}
+
+struct Outcome {
+    verified: Verified,
+    read_only: bool,
+    opened: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verified {
+    Sound,
+    /// Nothing worse than an unclean end leaves.
+    TornTail,
+    Damaged,
+}
+
+fn verified(disk: &SimDisk) -> Verified {
+    let dir = disk.vfs().open_dir(STORE.as_ref(), DirAccess::ReadOnly).unwrap();
+    match verify::verify_dir(&*dir) {
+        Ok(Some(report)) if !report.damage.is_empty() => Verified::Damaged,
+        Ok(Some(report)) if report.torn_tail.is_some() => Verified::TornTail,
+        Ok(Some(_)) => Verified::Sound,
+        Ok(None) | Err(_) => Verified::Damaged,
+    }
+}
+
+fn content(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    disk.files().into_iter().map(|name| (name.clone(), disk.read_file(&name))).collect()
+}
+
+/// An open may refuse damage, and must say what is wrong.
+fn judge_refusal(error: &Error, damage: &str) {
+    let is_clear = matches!(
+        error,
+        Error::Corruption { .. } | Error::Newer { .. } | Error::ForeignFile { .. } | Error::NotAStore { .. }
+    );
+    assert!(is_clear, "{damage}: {error}");
+}
+
+#[test]
+fn the_sample_is_sound() {
+    for io in [Io::Mapped, Io::Syscall] {
+        let sample = Sample::new(io);
+        let outcome = sample.judge(&sample.disk.fork(), "no damage");
+        assert_eq!(outcome.verified, Verified::Sound);
+        assert!(outcome.read_only && outcome.opened);
+    }
+}
+
+#[test]
+fn any_flipped_bit_is_detected_reported_and_never_believed() {
+    let (mut bits, mut refused) = (0_u64, 0_u64);
+    for (io, step) in [(Io::Syscall, by_tier(7, 1, 1)), (Io::Mapped, by_tier(61, 1, 1))] {
+        let sample = Sample::new(io);
+        for file in sample.files() {
+            let len = u64::try_from(sample.disk.read_file(&file).len()).unwrap();
+            // Another offset in each file, so that with a step all bits of a byte have their turn.
+            let first = bits % u64::try_from(step).unwrap();
+            for bit in (first..len * 8).step_by(step) {
+                let disk = sample.disk.fork();
+                disk.flip_bit(&file, bit);
+                let damage = format!("{io:?}: bit {bit} of {file} flipped");
+                let outcome = sample.judge(&disk, &damage);
+                let needs_report = file != "MANIFEST.bak";
+                assert!(
+                    !needs_report || outcome.verified != Verified::Sound,
+                    "{damage}: verify reports nothing"
+                );
+                bits += 1;
+                refused += u64::from(!outcome.opened);
+            }
+        }
+    }
+    println!("{bits} bits, {refused} opens refused");
+}
+
+#[test]
+fn a_file_cut_at_any_length_gives_no_wrong_answer() {
+    for io in [Io::Mapped, Io::Syscall] {
+        let sample = Sample::new(io);
+        let data: Vec<String> = sample.files().into_iter().filter(|name| name.ends_with(".data")).collect();
+        // With the end of the log its own proof is gone: see `the_end_of_the_log_cut_off_is_an_earlier_state`.
+        let last = &data[data.len() - 2];
+        for file in sample.files().iter().filter(|file| *file != last) {
+            let bytes = sample.disk.read_file(file);
+            for len in (0..bytes.len()).step_by(by_tier(7, 1, 1)) {
+                let disk = sample.disk.fork();
+                disk.write_file(file, &bytes[..len]);
+                sample.judge(&disk, &format!("{io:?}: {file} cut to {len} bytes"));
+            }
+        }
+    }
+}
+
+/// The one limit: cut off the last synced records together with the marker that proves them, and nothing is left that
+/// could tell it from a tear. What is there then is the store of an earlier moment, not before the last other proof.
+#[test]
+fn the_end_of_the_log_cut_off_is_an_earlier_state() {
+    let disk = SimDisk::new(Io::Syscall);
+    let db = ledger::open(&disk, &Options::new()).unwrap();
+    let value = |n: usize| format!("value {n}");
+    for n in 0..20 {
+        db.put("key", value(n)).unwrap();
+        if n == 10 {
+            db.sync().unwrap();
+        }
+    }
+    db.close().unwrap();
+    let bytes = disk.read_file("0000000001.data");
+    let mut last_seen = 20_usize;
+    for len in (0..bytes.len()).rev() {
+        let cut = disk.fork();
+        cut.write_file("0000000001.data", &bytes[..len]);
+        let found = ledger::open(&cut, &Options::new()).and_then(|db| db.get("key"));
+        match found {
+            Ok(found) => {
+                let found = found.map(|value| String::from_utf8(value.into_vec()).unwrap());
+                let seen = (0..=last_seen).rev().find(|&n| found == n.checked_sub(1).map(value));
+                last_seen = seen.unwrap_or_else(|| panic!("{len} bytes: {found:?}"));
+            }
+            Err(error) => judge_refusal(&error, &format!("{len} bytes")),
+        }
+    }
+    assert_eq!(last_seen, 0);
+}
+
+#[test]
+fn files_missing_swapped_foreign_or_old_give_no_wrong_answer() {
+    for io in [Io::Mapped, Io::Syscall] {
+        let (sample, other) = (Sample::new(io), Sample::new(io));
+        let files = sample.files();
+        for file in &files {
+            let disk = sample.disk.fork();
+            disk.remove_file(file);
+            let outcome = sample.judge(&disk, &format!("{file} missing"));
+            let is_help = file.ends_with(".hint") || file == "MANIFEST.bak";
+            assert_eq!(outcome.opened, is_help, "{file} missing");
+            assert_eq!(outcome.read_only, is_help, "{file} missing");
+
+            let disk = sample.disk.fork();
+            disk.write_file(file, &other.disk.read_file(file));
+            let outcome = sample.judge(&disk, &format!("{file} of another store"));
+            assert_eq!(outcome.opened, is_help, "{file} of another store");
+            for second in &files {
+                let disk = sample.disk.fork();
+                disk.write_file(file, &sample.disk.read_file(second));
+                disk.write_file(second, &sample.disk.read_file(file));
+                let outcome = sample.judge(&disk, &format!("{file} and {second} swapped"));
+                let harmless = file == second || is_help && second.ends_with(".hint");
+                assert!(outcome.opened || !harmless, "{file} and {second} swapped");
+            }
+        }
+    }
+}
+
+/// Every manifest that the store ever had is put back over the last one.
+#[test]
+fn an_old_manifest_is_refused_or_harmless() {
+    let disk = SimDisk::new(Io::Syscall);
+    let db = ledger::open(&disk, &options()).unwrap();
+    let mut manifests = Vec::new();
+    for n in 0..60 {
+        let manifest = disk.read_file("MANIFEST");
+        if manifests.last() != Some(&manifest) {
+            manifests.push(manifest);
+        }
+        db.put(format!("key{}", n % KEYS), format!("value {n} {}", "w".repeat(30))).unwrap();
+    }
+    let state = ledger::read_all(&db, keys()).unwrap();
+    db.close().unwrap();
+    drop(db);
+    manifests.pop();
+    let sample = Sample { disk, state };
+    assert!(manifests.len() > 3);
+    let mut refused = 0;
+    for (index, manifest) in manifests.iter().enumerate() {
+        let disk = sample.disk.fork();
+        disk.write_file("MANIFEST", manifest);
+        let outcome = sample.judge(&disk, &format!("manifest {index} of {}", manifests.len()));
+        refused += usize::from(!outcome.opened);
+    }
+    println!("{} old manifests, {refused} refused", manifests.len());
+}
+
+#[test]
+fn noise_and_misdirected_writes_give_no_wrong_answer() {
+    let cases = by_tier(2_000, 200_000, 2_000_000);
+    for io in [Io::Mapped, Io::Syscall] {
+        let sample = Sample::new(io);
+        let files: Vec<(String, Vec<u8>)> = content(&sample.disk);
+        let files: Vec<_> = files.into_iter().filter(|(_, bytes)| bytes.len() > 64).collect();
+        for seed in 0..cases / 2 {
+            let mut random = Random::new(seed);
+            let (file, bytes) = &files[random.index(files.len())];
+            let mut noise = vec![0; 1 + random.index(64.min(bytes.len() - CLOSE_MARKER_LEN - 1))];
+            // The close marker stays: see `the_end_of_the_log_cut_off_is_an_earlier_state`.
+            let offset = random.index(bytes.len() - CLOSE_MARKER_LEN - noise.len() + 1);
+            if random.one_in(2) {
+                random.fill(&mut noise);
+            } else {
+                let (_, source) = &files[random.index(files.len())];
+                let from = random.index(source.len() - 64);
+                let len = noise.len();
+                noise.copy_from_slice(&source[from..from + len]);
+            }
+            let disk = sample.disk.fork();
+            disk.overwrite(file, u64::try_from(offset).unwrap(), &noise);
+            sample.judge(&disk, &format!("{io:?}: seed {seed}: {} bytes at {offset} of {file}", noise.len()));
+        }
+    }
+    println!("{cases} cases");
+}
+
+/// A pipe, a link, or a device in place of any file is refused, never opened.
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    let sample = Sample::new(Io::Syscall);
+    for file in sample.disk.files().iter().filter(|file| !file.ends_with(".hint") && *file != "MANIFEST.bak")
+    {
+        let disk = sample.disk.fork();
+        disk.make_special(file);
+        let error = ledger::open(&disk, &options()).unwrap_err();
+        assert!(error.to_string().contains(file.as_str()), "{file}: {error}");
+    }
+}
