@@ -2,6 +2,7 @@
 
 mod corruption;
 mod crash;
+mod disk_full;
 mod engine;
 mod faults;
 mod footers;

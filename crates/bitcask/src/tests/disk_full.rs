@@ -1,0 +1,110 @@
+//! The disk fills up at every byte: the write that finds no room says so, reads go on, nothing acknowledged is lost,
+//! and writes work again by themselves when there is room.
+
+use super::ledger::{self, State, by_tier};
+use crate::vfs::sim::{CrashModel, DirOrder, SimDisk};
+use crate::{Bitcask, Durability, Io, Options};
+
+const KEYS: usize = 10;
+const WRITES: usize = 40;
+
+fn keys() -> impl Iterator<Item = String> {
+    (0..KEYS).map(|n| format!("k{n}"))
+}
+
+fn put(db: &Bitcask, state: &mut State, n: usize) -> bool {
+    let (key, value) = (format!("k{}", n % KEYS), format!("value {n} {}", "f".repeat(n % 50)));
+    match db.put(&key, &value) {
+        Ok(()) => {
+            state.insert(key, value);
+            true
+        }
+        Err(error) => {
+            assert!(error.is_full(), "{error}");
+            assert_eq!(db.status().poisoned, None, "a full disk is no reason to give up");
+            false
+        }
+    }
+}
+
+/// Fills a disk of `capacity` bytes. Returns whether it was too small.
+fn fill(io: Io, options: &Options, capacity: u64) -> bool {
+    let disk = SimDisk::new(io);
+    disk.set_capacity(Some(capacity));
+    let db = match ledger::open(&disk, options) {
+        Ok(db) => db,
+        Err(error) => {
+            assert!(error.is_full(), "{error}");
+            disk.set_capacity(None);
+            assert!(ledger::open(&disk, options).unwrap().is_empty());
+            return true;
+        }
+    };
+    let mut state = State::new();
+    let mut was_full = false;
+    for n in 0..WRITES {
+        was_full |= !put(&db, &mut state, n);
+        if was_full && n % 8 == 0 {
+            assert_eq!(ledger::read_all(&db, keys()).unwrap(), state);
+        }
+    }
+    assert_eq!(ledger::read_all(&db, keys()).unwrap(), state);
+    reopen_while_full(&disk, options, &state);
+    // Somebody makes room.
+    disk.set_capacity(None);
+    for n in WRITES..WRITES + 12 {
+        assert!(put(&db, &mut state, n));
+    }
+    db.sync().unwrap();
+    let crashed = disk.crash(capacity, CrashModel::Random(DirOrder::AnySubset));
+    assert_eq!(ledger::read_all(&ledger::open(&crashed, options).unwrap(), keys()).unwrap(), state);
+    db.close().unwrap();
+    drop(db);
+    let db = ledger::open(&disk, options).unwrap();
+    assert!(db.status().recovery.clean);
+    assert_eq!(ledger::read_all(&db, keys()).unwrap(), state);
+    was_full
+}
+
+/// After kill -9 and with the disk still full: reading works, and opening for writing works or changes nothing that
+/// matters.
+fn reopen_while_full(disk: &SimDisk, options: &Options, state: &State) {
+    let disk = disk.fork();
+    let read = |disk: &SimDisk, options: &Options| {
+        ledger::open(disk, options).map(|db| ledger::read_all(&db, keys()).unwrap())
+    };
+    assert_eq!(read(&disk, &Options::read_only()).unwrap(), *state);
+    for _ in 0..2 {
+        match read(&disk, options) {
+            Ok(found) => assert_eq!(found, *state),
+            Err(error) => assert!(error.is_full(), "{error}"),
+        }
+        assert_eq!(read(&disk, &Options::read_only()).unwrap(), *state);
+    }
+    disk.set_capacity(None);
+    assert_eq!(read(&disk, options).unwrap(), *state);
+}
+
+#[test]
+fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_recovers_by_itself() {
+    let (mut capacities, mut full) = (0_u64, 0_u64);
+    for io in [Io::Mapped, Io::Syscall] {
+        for durability in [Durability::Always, Durability::Os] {
+            let options = Options::new().max_file_size(500).durability(durability);
+            let step = by_tier(29, 1, 1);
+            for capacity in (0..).step_by(step) {
+                capacities += 1;
+                let run = std::panic::AssertUnwindSafe(|| fill(io, &options, capacity));
+                let was_full = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
+                    println!("disk full: {io:?}, {durability:?}, {capacity} bytes");
+                    std::panic::resume_unwind(panic)
+                });
+                full += u64::from(was_full);
+                if !was_full {
+                    break;
+                }
+            }
+        }
+    }
+    println!("{capacities} capacities, {full} of them too small");
+}
