@@ -99,3 +99,52 @@ impl Drop for Turn<'_> {
         self.0.over.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::format::position::FileId;
+
+    /// Everybody arrives while the first sync is on its way: one more serves them all.
+    #[test]
+    fn those_who_wait_share_one_sync() {
+        const COUNT: u64 = 16;
+        let position = LogPosition { file: FileId::FIRST, offset: 0 };
+        let syncer = Syncer::new(position);
+        let (appended, syncs) = (AtomicU64::new(0), AtomicU64::new(0));
+        let everybody_has_appended = Barrier::new(usize::try_from(COUNT).unwrap());
+        let put = |is_first: bool| {
+            let target = appended.fetch_add(1, Ordering::SeqCst) + 1;
+            if !is_first {
+                everybody_has_appended.wait();
+            }
+            let lead = || {
+                let covered = Covered { appended: appended.load(Ordering::SeqCst), position };
+                if syncs.fetch_add(1, Ordering::SeqCst) == 0 {
+                    everybody_has_appended.wait();
+                }
+                Ok(covered)
+            };
+            syncer.through(target, || Ok(()), lead).unwrap();
+            assert!(syncer.synced() >= target);
+        };
+        std::thread::scope(|scope| {
+            let (is_leading, leads) = std::sync::mpsc::channel();
+            let (put, appended) = (&put, &appended);
+            scope.spawn(move || {
+                is_leading.send(()).unwrap();
+                put(true);
+            });
+            leads.recv().unwrap();
+            while appended.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            for _ in 1..COUNT {
+                scope.spawn(move || put(false));
+            }
+        });
+        assert!(syncs.load(Ordering::SeqCst) <= 2, "{syncs:?} syncs for {COUNT} puts");
+    }
+}

@@ -1,0 +1,89 @@
+//! Children: this test binary again, in another process, with the role that the environment names.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+pub(crate) const ROLE: &str = "BITCASK_TEST_ROLE";
+pub(crate) const STORE: &str = "BITCASK_TEST_STORE";
+
+/// The size of every sweep: `BITCASK_TIER` is `commit` (or unset), `nightly` or `release`.
+pub(crate) fn by_tier<T>(commit: T, nightly: T, release: T) -> T {
+    match std::env::var("BITCASK_TIER").as_deref() {
+        Ok("release") => release,
+        Ok("nightly") => nightly,
+        Ok("commit") | Err(_) => commit,
+        Ok(other) => panic!("BITCASK_TIER is commit, nightly or release, not {other}"),
+    }
+}
+
+/// A child that does not outlive its test, and what it says on lines that begin with `> `.
+pub(crate) struct Helper {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Helper {
+    /// Runs the test `entry` of this binary, by way of a shell in which `exec`, or what is asked for in its place,
+    /// comes before the command.
+    pub(crate) fn start(entry: &str, role: &str, store: &Path, exec: &str) -> Self {
+        let script = format!("{exec} \"$0\" --exact {entry} --nocapture --test-threads=1");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
+        command.env(ROLE, role).env(STORE, store);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next thing it says; `None` when it has ended.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            // The test harness may have begun the line.
+            if let Some((_, said)) = line.split_once("> ") {
+                return line.ends_with('\n').then(|| said.trim_end().to_owned());
+            }
+        }
+    }
+
+    /// `kill -9`; then what it had said before.
+    pub(crate) fn kill(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::iter::from_fn(|| self.line()).collect()
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Says something to the parent.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    println!("> {text}");
+    std::io::stdout().flush().unwrap();
+}
+
+/// Returns once the parent lets go.
+pub(crate) fn wait_for_parent() {
+    let mut nothing = String::new();
+    let _ = std::io::stdin().read_line(&mut nothing);
+}
+
+/// The bytes of every file in a directory.
+pub(crate) fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let regular = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    regular
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .collect()
+}
