@@ -298,8 +298,17 @@ impl State {
         *count = count.saturating_sub(1);
         if *count == 0 {
             self.process.open.remove(&id);
-            self.bury_unreachable();
+            if !self.is_reachable(id) {
+                self.inodes.remove(&id).into_iter().for_each(|inode| self.bury(inode));
+            }
         }
+    }
+
+    /// Whether a name, now or after a crash, or the process leads to the file.
+    fn is_reachable(&self, id: InodeId) -> bool {
+        self.directories.iter().any(|(_, directory)| directory.inodes().any(|other| other == id))
+            || self.process.open.contains_key(&id)
+            || self.process.locked.contains(&id)
     }
 
     /// Moves the files that nothing leads to any more, now or after a crash, to the graveyard.
