@@ -25,7 +25,7 @@ pub(super) fn canonical(io: Io, sweep: &Sweep, number: u64) -> Workload {
 /// Crashes at every moment of all workloads, with `crashes_each` crashes at each, of all kinds in turn.
 fn sweep_moments(test: &'static str, io: Io) {
     let sweep = Sweep::new(test);
-    let (every, crashes_each) = Tier::pick((7, 1), (1, 3), (1, 24));
+    let (every, crashes_each) = Tier::pick((37, 1), (1, 1), (1, 16));
     for number in (0..WORKLOADS).filter(|&number| sweep.wants(number)) {
         let workload = canonical(io, &sweep, number);
         assert!(workload.history.len() > 80, "a workload should write");
@@ -43,7 +43,7 @@ fn sweep_moments(test: &'static str, io: Io) {
             }
         }
     }
-    sweep.finish(Tier::pick(2_500, 100_000, 1_000_000));
+    sweep.finish(Tier::pick(1_500, 55_000, 800_000));
 }
 
 /// One crash and the check of what it leaves. Returns that, and how many writes are in it.
@@ -82,7 +82,7 @@ fn crashes_at_every_moment_leave_a_prefix_syscall() {
 /// Crashes of which each happens during the recovery from the one before, three deep.
 fn sweep_recoveries(test: &'static str, io: Io) {
     let sweep = Sweep::new(test);
-    let (every, width) = Tier::pick((101, 2), (23, 4), (7, 6));
+    let (every, width) = Tier::pick((499, 2), (67, 3), (7, 4));
     for number in (0..WORKLOADS).filter(|&number| sweep.wants(number)) {
         let workload = canonical(io, &sweep, number);
         for (index, moment) in (0..).zip(&workload.moments) {
@@ -95,7 +95,7 @@ fn sweep_recoveries(test: &'static str, io: Io) {
             });
         }
     }
-    sweep.finish(Tier::pick(1_000, 20_000, 200_000));
+    sweep.finish(Tier::pick(1_500, 30_000, 1_000_000));
 }
 
 /// Crashes, and then `width` times at some moment of the recovery from that, and so on `deep` times. Returns how
@@ -143,7 +143,7 @@ fn crashes_during_recovery_leave_a_prefix_syscall() {
 fn sweep_lives(test: &'static str, io: Io) {
     const LIVES: u64 = 10;
     let sweep = Sweep::new(test);
-    for number in (0..Tier::pick(90, 4_000, 40_000)).filter(|&number| sweep.wants(number)) {
+    for number in (0..Tier::pick(90, 2_000, 40_000)).filter(|&number| sweep.wants(number)) {
         sweep.case(Case { workload: number, moment: 0, crash: 0 }, |random| {
             let mut life = Workload::new(Settings::random(io, random), random.next());
             for _ in 0..LIVES {
@@ -161,7 +161,7 @@ fn sweep_lives(test: &'static str, io: Io) {
             sweep.count_more(LIVES - 1);
         });
     }
-    sweep.finish(Tier::pick(900, 40_000, 400_000));
+    sweep.finish(Tier::pick(900, 20_000, 400_000));
 }
 
 #[test]
@@ -210,9 +210,12 @@ fn check_no_wrong_value(left: &SimDisk, workload: &Workload, bounds: Bounds) -> 
             workload.history.find_ignoring(&map, &damaged, 0, bounds.issued);
             Ok(())
         }
-        Err(error @ (Error::Corruption { .. } | Error::NotAStore { .. } | Error::ForeignFile { .. })) => {
-            Err(error)
-        }
+        Err(
+            error @ (Error::Corruption { .. }
+            | Error::NotAStore { .. }
+            | Error::ForeignFile { .. }
+            | Error::Newer { .. }),
+        ) => Err(error),
         Err(error) => panic!("neither a prefix nor damage: {error}"),
     }
 }

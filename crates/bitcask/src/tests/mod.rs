@@ -4,6 +4,7 @@ mod corruption;
 mod crash;
 mod disk_full;
 mod engine;
+mod exhaustive;
 mod faults;
 mod footers;
 mod harness;

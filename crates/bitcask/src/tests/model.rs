@@ -97,7 +97,7 @@ impl History {
     ) -> usize {
         // The keys that the state so far has otherwise than the map.
         let mut differing: BTreeSet<&[u8]> = map.0.keys().map(Vec::as_slice).collect();
-        ignored.iter().for_each(|key| drop(differing.remove(&key[..])));
+        differing.retain(|key| !ignored.contains(*key));
         let mut found = None;
         for count in 0..=at_most {
             if let Some(write) = count.checked_sub(1).map(|index| &self.writes[index]) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::harness::{Crash, Depth, check_recovery, check_sound, open};
 use super::model::{History, Map, Write};
-use crate::vfs::sim::{CrashModel, OpKind, Random, SimClock, SimDisk};
+use crate::vfs::sim::{CrashModel, Random, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Io, Options};
 
 /// A store and its history, written to by hand.
@@ -144,5 +144,84 @@ fn a_file_emptied_in_the_cache_only_is_synced_before_it_is_dropped_or_used() {
         });
         let left = before_sync.unwrap().crash_cut("0000000001.data", 400);
         killed_in_recovery_then_powerless(&left, &options, &history);
+    });
+}
+
+/// F2 (the original Bitcask wrote 42,918 lines to its log): zeros behind the end are no torn tail however many they
+/// are, and noise of any length is one report.
+#[test]
+fn a_tail_of_any_length_is_at_most_one_report() {
+    both(|io| {
+        let mut store = Store::new(io, Options::new());
+        store.put("key", "value");
+        let left = store.disk.crash(0, CrashModel::KeepAll);
+        let end = left.read_file("0000000001.data").iter().rposition(|&byte| byte != 0).unwrap() + 1;
+        for (byte, reports) in [(0, 0), (0xee, 1)] {
+            let left = left.fork();
+            let mut bytes = left.read_file("0000000001.data");
+            bytes.resize(end, 0);
+            bytes.resize(end + (3 << 20), byte);
+            left.write_file("0000000001.data", &bytes);
+            let recovered = Store::on(left, Options::new(), store.history.clone());
+            let recovery = recovered.db().status().recovery;
+            assert!(recovery.damaged.is_empty() && !recovery.clean, "{recovery:?}");
+            let torn = recovery.torn_tail.iter().map(|tail| (tail.offset, tail.bytes));
+            let expected = (u64::try_from(end).unwrap(), 3 << 20);
+            assert_eq!(torn.collect::<Vec<_>>(), vec![expected; reports]);
+        }
+    });
+}
+
+/// F4 and F26: whole records, of an older file or of this one, that lie where a tear has exposed them are never
+/// returned, wherever the tear is.
+#[test]
+fn a_value_that_contains_records_never_speaks_for_itself() {
+    both(|io| {
+        let mut store = Store::new(io, Options::new().max_file_size(8192).durability(Durability::Os));
+        store.put("key", "old value");
+        store.put("other", "value");
+        store.db().sync().unwrap();
+        let start = store.db().status().files[0].len;
+        let records = store.disk.read_file("0000000001.data")[68..usize::try_from(start).unwrap()].to_vec();
+        store.delete("other");
+        store.put("key", &records);
+        let end = store.db().status().files[0].len;
+        let left = store.disk.crash(0, CrashModel::KeepAll);
+        let mut random = Random::new(3);
+        // Everything from the sync to here is lost; what follows, the copies of records among it, is whole.
+        for torn_to in start..end {
+            let left = left.fork();
+            left.overwrite("0000000001.data", start, &vec![0; usize::try_from(torn_to + 1 - start).unwrap()]);
+            check_recovery(&left, &store.history, 2, 3, &store.options, Depth::Afterlife, &mut random);
+        }
+    });
+}
+
+/// F21: whatever the wall clock does, between writes and between lives, the last write wins.
+#[test]
+fn a_clock_that_jumps_never_changes_the_order() {
+    const DAY_US: u64 = 24 * 3_600_000_000;
+    both(|io| {
+        let mut store = Store::new(io, Options::new().max_file_size(1024));
+        let mut random = Random::new(11);
+        let jumps = [0, 1, 400 * DAY_US, 20_000 * DAY_US, 20_000 * DAY_US - 1, 80_000 * DAY_US, 5 * DAY_US];
+        for (number, now_us) in jumps.into_iter().cycle().take(42).enumerate() {
+            store.clock.set_now_us(now_us);
+            store.put("key", format!("value {number}"));
+            store.put("gone", "soon");
+            store.clock.set_now_us(now_us / 2);
+            store.delete("gone");
+            match number % 3 {
+                0 => store.reopen(),
+                1 => {
+                    let left = store.disk.kill();
+                    let clock = Arc::clone(&store.clock);
+                    clock.set_now_us(random.below(now_us + 2));
+                    store = Store::on(left, store.options.clone(), store.history.clone());
+                    store.clock.set_now_us(0);
+                }
+                _ => store.check(),
+            }
+        }
     });
 }
