@@ -1,0 +1,317 @@
+//! The words of the command line: verbs, arguments, options, and the help that explains them.
+//!
+//! Types only. What a verb does lives under `verbs/`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bitcask::{Durability, Io, OpenMode, Options};
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand};
+
+use crate::bytes::Encoding;
+use crate::failure::Failure;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done (also when the reader of standard output went away)
+  1  the key is not in the store
+  2  the command line is wrong
+  3  damage was found in the store
+  4  any other failure
+
+A KEY or VALUE that begins with a dash comes after `--`: bitcask put ./data -- -key -value";
+
+/// The command line of the Bitcask key/value store.
+///
+/// A store is a directory. One process writes it at a time; any number may read it meanwhile.
+#[derive(Debug, Parser)]
+#[command(name = "bitcask", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Put(PutArgs),
+    Get(GetArgs),
+    Delete(DeleteArgs),
+    Exists(ExistsArgs),
+    Keys(KeysArgs),
+    Scan(ScanArgs),
+    Count(CountArgs),
+}
+
+/// Store a value under a key; the store is created when it is missing
+///
+/// A value from `--file` or standard input is stored byte for byte, its last newline included.
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: OsString,
+    /// The value; `-` reads it from standard input
+    #[arg(allow_negative_numbers = true, required_unless_present = "file")]
+    pub(crate) value: Option<OsString>,
+    /// Take the value from this file instead; `-` is standard input
+    #[arg(long, value_name = "PATH", conflicts_with = "value")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
+}
+
+/// Print the value of a key, byte for byte
+///
+/// A newline follows the value only when standard output is a terminal, or with `--hex`, `--base64` or `--json`.
+/// Exit code 1 when the key is not there.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: OsString,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Delete a key; exit code 1 when it was not there
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: OsString,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
+}
+
+/// Tell by the exit code whether a key is there: 0 or 1; prints nothing
+#[derive(Debug, Args)]
+pub(crate) struct ExistsArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: OsString,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Print the keys, one a line, in no particular order
+///
+/// On a terminal, control characters and bytes that are not UTF-8 are escaped; elsewhere they are printed as they are.
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) prefix: PrefixArgs,
+    /// Stop after so many keys
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Print keys and values, one pair a line with a tab between, in no particular order
+///
+/// On a terminal, control characters and bytes that are not UTF-8 are escaped; elsewhere they are printed as they are.
+/// `--json` prints one object a line, which `import --jsonl` reads.
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) prefix: PrefixArgs,
+    /// Stop after so many keys
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Print the number of keys
+#[derive(Debug, Args)]
+pub(crate) struct CountArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) prefix: PrefixArgs,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// How keys and values are written.
+#[derive(Debug, Args)]
+pub(crate) struct EncodingArgs {
+    /// Keys and values are hexadecimal, wherever they are read or printed
+    #[arg(long, conflicts_with = "base64")]
+    pub(crate) hex: bool,
+    /// Keys and values are base64, wherever they are read or printed
+    #[arg(long)]
+    pub(crate) base64: bool,
+}
+
+impl EncodingArgs {
+    pub(crate) fn encoding(&self) -> Encoding {
+        match (self.hex, self.base64) {
+            (true, _) => Encoding::Hex,
+            (_, true) => Encoding::Base64,
+            _ => Encoding::Plain,
+        }
+    }
+}
+
+/// Whether the encoding is of the key alone.
+#[derive(Debug, Args)]
+pub(crate) struct RawArgs {
+    /// `--hex` or `--base64` is of the key alone; the value is taken or printed byte for byte
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+impl RawArgs {
+    pub(crate) fn value_encoding(&self, encoding: Encoding) -> Encoding {
+        if self.raw { Encoding::Plain } else { encoding }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrefixArgs {
+    /// Only keys that begin with this
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) prefix: Option<OsString>,
+}
+
+impl PrefixArgs {
+    /// The bytes of the prefix, none where there is no such argument.
+    pub(crate) fn prefix(&self, encoding: Encoding) -> Result<Vec<u8>, Failure> {
+        self.prefix
+            .as_ref()
+            .map_or_else(|| Ok(Vec::new()), |prefix| encoding.decode_argument("--prefix", prefix))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The options of every verb that writes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Writing")]
+pub(crate) struct WriterArgs {
+    /// What survives once a write has returned: `always` power loss; `interval:500ms` process death at once, power loss
+    /// after that time (1s where none is given); `os` process death
+    #[arg(long, value_name = "LEVEL", default_value = "interval", value_parser = parse_durability)]
+    pub(crate) durability: Durability,
+    /// How bytes reach the files: `mapped` (where that is safe) or `syscall`
+    #[arg(long, value_name = "WAY", default_value = "mapped", value_parser = parse_io)]
+    pub(crate) io: Io,
+    /// The size at which a new data file is begun
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    pub(crate) max_file_size: u64,
+    /// The longest value that is accepted; the format allows 4 GiB - 1
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
+    pub(crate) max_value_size: u64,
+}
+
+impl WriterArgs {
+    pub(crate) fn options(&self, mode: OpenMode) -> Options {
+        Options::new()
+            .mode(mode)
+            .durability(self.durability)
+            .io(self.io)
+            .max_file_size(self.max_file_size)
+            .max_value_size(self.max_value_size)
+    }
+}
+
+fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "always" => Ok(Durability::Always),
+        "os" => Ok(Durability::Os),
+        "interval" => Ok(Durability::Interval(Duration::from_secs(1))),
+        _ => {
+            let interval =
+                text.strip_prefix("interval:").ok_or("use always, interval, interval:500ms or os")?;
+            humantime::parse_duration(interval).map(Durability::Interval).map_err(|error| error.to_string())
+        }
+    }
+}
+
+fn parse_io(text: &str) -> Result<Io, String> {
+    match text {
+        "mapped" => Ok(Io::Mapped),
+        "syscall" => Ok(Io::Syscall),
+        _ => Err("use mapped or syscall".to_owned()),
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    text.parse::<ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "use bytes, or a number with a unit such as 256MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_does_not_contradict_itself() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durability_is_a_name_or_an_interval() {
+        assert_eq!(parse_durability("always"), Ok(Durability::Always));
+        assert_eq!(parse_durability("os"), Ok(Durability::Os));
+        assert_eq!(parse_durability("interval"), Ok(Durability::Interval(Duration::from_secs(1))));
+        assert_eq!(parse_durability("interval:500ms"), Ok(Durability::Interval(Duration::from_millis(500))));
+        assert!(parse_durability("interval:").is_err());
+        assert!(parse_durability("never").is_err());
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("100"), Ok(100));
+        assert_eq!(parse_size("256MiB"), Ok(256 << 20));
+        assert_eq!(parse_size("4GiB"), Ok(1 << 32));
+        assert!(parse_size("-1").is_err());
+        assert!(parse_size("many").is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! Where results go: standard output, or a file that the user named.
+//!
+//! A reader that closes our standard output (`bitcask scan ./data | head`) has what it wanted. Rust ignores SIGPIPE, so
+//! that shows as a `BrokenPipe` error of a write; here it becomes [`Failure::ClosedPipe`], which ends the process
+//! quietly and successfully.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Large enough that a write call is rare, small enough not to matter.
+const BUFFER_LEN: usize = 1 << 16;
+
+/// A buffered output. [`Output::finish`] must be called: dropping it would lose the failure of the last write.
+pub(crate) struct Output {
+    writer: BufWriter<Box<dyn Write>>,
+    /// `None` is standard output.
+    path: Option<PathBuf>,
+}
+
+impl Output {
+    pub(crate) fn stdout() -> Self {
+        Self { writer: BufWriter::with_capacity(BUFFER_LEN, Box::new(io::stdout())), path: None }
+    }
+
+    /// The file, emptied if it exists; `-` is standard output.
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Ok(Self::stdout());
+        }
+        let file = File::create(path).map_err(|source| Failure::io("create", path, source))?;
+        let writer = BufWriter::with_capacity(BUFFER_LEN, Box::new(file) as Box<dyn Write>);
+        Ok(Self { writer, path: Some(path.to_owned()) })
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.writer.write_all(bytes).map_err(|source| self.failure(source))
+    }
+
+    pub(crate) fn line(&mut self, text: impl AsRef<[u8]>) -> Result<(), Failure> {
+        self.bytes(text.as_ref())?;
+        self.bytes(b"\n")
+    }
+
+    /// One JSON value on a line of its own.
+    pub(crate) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.writer, value).map_err(|error| self.failure(error.into()))?;
+        self.bytes(b"\n")
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        self.writer.flush().map_err(|source| self.failure(source))
+    }
+
+    /// What a failed write means.
+    pub(crate) fn failure(&self, source: io::Error) -> Failure {
+        match &self.path {
+            None if source.kind() == io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            None => Failure::Io { operation: "write to", what: "standard output".to_owned(), source },
+            Some(path) => Failure::io("write to", path, source),
+        }
+    }
+}
+
+/// For the libraries that write for us; they hand the errors back, and [`Output::failure`] reads them.
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Whether a person looks at standard output.
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// One sentence on standard error.
+pub(crate) fn complain(sentence: impl std::fmt::Display) {
+    // Where standard error is closed, there is nobody to tell.
+    let _ = writeln!(io::stderr(), "bitcask: {sentence}");
+}

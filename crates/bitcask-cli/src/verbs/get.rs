@@ -1,0 +1,49 @@
+//! `get` and `exists`: the verbs that look at one key.
+
+use serde::Serialize;
+
+use super::open_reader;
+use crate::bytes::{Encoding, escaped};
+use crate::cli::{ExistsArgs, GetArgs};
+use crate::failure::{Exit, Failure};
+use crate::json::JsonEntry;
+use crate::output::{Output, stdout_is_terminal};
+
+#[derive(Serialize)]
+struct ExistsReport<'a> {
+    #[serde(flatten)]
+    key: JsonEntry<'a>,
+    exists: bool,
+}
+
+pub(super) fn get(args: &GetArgs) -> Result<Exit, Failure> {
+    let encoding = args.encoding.encoding();
+    let key = encoding.decode_argument("KEY", &args.key)?;
+    let Some(value) = open_reader(&args.dir)?.get(&key)? else {
+        return Err(Failure::NotFound(escaped(&key)));
+    };
+    let encoding = args.raw.value_encoding(encoding);
+    let mut output = Output::stdout();
+    if args.json.json {
+        output.json_line(&JsonEntry::key_value(&key, &value))?;
+    } else {
+        output.bytes(&encoding.encode(&value))?;
+        // Raw bytes go into files and pipes unchanged; a prompt should still begin on a line of its own.
+        if encoding != Encoding::Plain || stdout_is_terminal() {
+            output.bytes(b"\n")?;
+        }
+    }
+    output.finish()?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn exists(args: &ExistsArgs) -> Result<Exit, Failure> {
+    let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
+    let exists = open_reader(&args.dir)?.contains(&key)?;
+    if args.json.json {
+        let mut output = Output::stdout();
+        output.json_line(&ExistsReport { key: JsonEntry::key(&key), exists })?;
+        output.finish()?;
+    }
+    Ok(if exists { Exit::Done } else { Exit::NotFound })
+}

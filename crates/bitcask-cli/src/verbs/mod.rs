@@ -1,0 +1,51 @@
+//! What each verb does. This file chooses the verb and opens stores; the verbs do the work.
+
+mod get;
+mod keys;
+mod put;
+mod scan;
+
+use std::path::Path;
+
+use bitcask::{Bitcask, OpenMode, Options};
+
+use crate::cli::{Verb, WriterArgs};
+use crate::failure::{Exit, Failure};
+
+pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Put(args) => put::put(args),
+        Verb::Delete(args) => put::delete(args),
+        Verb::Get(args) => get::get(args),
+        Verb::Exists(args) => get::exists(args),
+        Verb::Keys(args) => keys::keys(args),
+        Verb::Count(args) => keys::count(args),
+        Verb::Scan(args) => scan::scan(args),
+    }
+}
+
+/// Opens a store to read it; it may be open for writing elsewhere.
+fn open_reader(dir: &Path) -> Result<Bitcask, Failure> {
+    Ok(bitcask::open(dir, Options::read_only())?)
+}
+
+/// Opens a store to write it, lets `work` do so, and closes it, so that whatever `close` has to say is heard. Also
+/// when the work failed: what it wrote before stays.
+fn with_writer<T>(
+    dir: &Path,
+    args: &WriterArgs,
+    mode: OpenMode,
+    work: impl FnOnce(&Bitcask) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let store = bitcask::open(dir, args.options(mode))?;
+    let result = work(&store);
+    let closed = store.close();
+    let done = result?;
+    closed?;
+    Ok(done)
+}
+
+/// A limit for `Iterator::take`.
+fn limit_or_all(limit: Option<u64>) -> usize {
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
