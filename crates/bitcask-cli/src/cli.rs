@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Keys(KeysArgs),
     Scan(ScanArgs),
     Count(CountArgs),
+    Import(ImportArgs),
+    Export(ExportArgs),
 }
 
 /// Store a value under a key; the store is created when it is missing
@@ -166,6 +168,59 @@ pub(crate) struct CountArgs {
     pub(crate) prefix: PrefixArgs,
     #[command(flatten)]
     pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Read entries from a file or a directory tree into the store
+///
+/// The store is created when it is missing. Memory use does not grow with the size of the input. A key that occurs
+/// twice, or is in the store already, takes the later value; so an import that was interrupted is simply run again.
+/// What was imported is on the disk when the command says it is done.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
+pub(crate) struct ImportArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// JSON Lines, {"key":"...","value":"..."}, with "key64" or "value64" for base64; `-` is standard input
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub(crate) jsonl: Option<PathBuf>,
+    /// CSV (RFC 4180) with a header line of key, value, key64, value64 in any order; `-` is standard input
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Every regular file below PATH: its key is the relative path with `/`, its value the content
+    ///
+    /// Empty files become empty values. Empty directories, permissions and times are not kept. Symbolic links and
+    /// special files are skipped and counted, and so is the store itself.
+    #[arg(long, value_name = "PATH", group = "source")]
+    pub(crate) tree: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
+}
+
+/// Write all entries to a file or as a directory tree
+///
+/// Works while another process writes the store.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("target").required(true))]
+pub(crate) struct ExportArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// JSON Lines, {"key":"...","value":"..."}, with "key64" or "value64" for what is not UTF-8; `-` is standard output
+    #[arg(long, value_name = "FILE", group = "target")]
+    pub(crate) jsonl: Option<PathBuf>,
+    /// CSV (RFC 4180) with the header key,value; columns key64,value64 are added where something is not UTF-8
+    #[arg(long, value_name = "FILE", group = "target")]
+    pub(crate) csv: Option<PathBuf>,
+    /// A file below PATH for every key
+    ///
+    /// A key that is no safe relative path, that clashes with another one, or whose file exists already is refused and
+    /// named; the others are written, and the exit code is 4. Nothing is written outside PATH, and nothing that exists
+    /// is changed.
+    #[arg(long, value_name = "PATH", group = "target")]
+    pub(crate) tree: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
 }

@@ -1,12 +1,16 @@
 //! The `bitcask` command: one verb, one store, one exit code.
 //!
-//! Layers, each using only those below: `main`; `verbs` (one file a verb); `cli`, `json`, `output`, `bytes`, `failure`.
+//! Layers, each using only those below: `main`; `verbs` (one file a verb); `formats` (what import reads and export
+//! writes); `cli`, `progress`, `json`, `output`, `paths`, `bytes`, `failure`.
 
 mod bytes;
 mod cli;
 mod failure;
+mod formats;
 mod json;
 mod output;
+mod paths;
+mod progress;
 mod verbs;
 
 use std::io::Write;

@@ -1,6 +1,8 @@
 //! What each verb does. This file chooses the verb and opens stores; the verbs do the work.
 
+mod export;
 mod get;
+mod import;
 mod keys;
 mod put;
 mod scan;
@@ -21,6 +23,8 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Keys(args) => keys::keys(args),
         Verb::Count(args) => keys::count(args),
         Verb::Scan(args) => scan::scan(args),
+        Verb::Import(args) => import::import(args),
+        Verb::Export(args) => export::export(args),
     }
 }
 
@@ -48,4 +52,15 @@ fn with_writer<T>(
 /// A limit for `Iterator::take`.
 fn limit_or_all(limit: Option<u64>) -> usize {
     limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// A rate, in whole things a second.
+fn per_second(count: u64, elapsed: std::time::Duration) -> u64 {
+    let rate = u128::from(count) * 1_000_000_000 / elapsed.as_nanos().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// `1 entry`, `2,000 entries`.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", indicatif::HumanCount(count), if count == 1 { one } else { many })
 }

@@ -1,0 +1,159 @@
+//! `export`: all entries of the store into a file or a directory tree, one at a time.
+//!
+//! A damaged value and a refused key are reported and passed over, so that an export saves whatever can be saved; the
+//! exit code tells of them at the end.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bitcask::Bitcask;
+use indicatif::HumanBytes;
+use serde::Serialize;
+
+use super::{counted, open_reader, per_second};
+use crate::bytes::escaped;
+use crate::cli::ExportArgs;
+use crate::failure::{Exit, Failure};
+use crate::formats::{CsvColumns, CsvWriter, JsonlWriter, Sink, Taken, TreeWriter};
+use crate::output::Output;
+use crate::paths::resolve;
+use crate::progress::Progress;
+
+/// What an export did.
+#[derive(Debug, Default, Serialize)]
+struct ExportReport {
+    exported: u64,
+    /// Of keys and values.
+    bytes: u64,
+    refused: u64,
+    damaged: u64,
+    seconds: f64,
+}
+
+pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
+    let to_stdout = [&args.jsonl, &args.csv].into_iter().flatten().any(|path| path == Path::new("-"));
+    if to_stdout && args.json.json {
+        return Err(Failure::Usage(
+            "--json prints a report, but the entries take standard output: name a file".into(),
+        ));
+    }
+    let store = open_reader(&args.dir)?;
+    let mut sink = open_sink(args, &store)?;
+    let began = Instant::now();
+    let mut report = pour(&store, sink.as_mut())?;
+    sink.finish()?;
+    report.seconds = began.elapsed().as_secs_f64();
+    if !to_stdout {
+        let mut output = Output::stdout();
+        if args.json.json {
+            output.json_line(&report)?;
+        } else {
+            output.line(sentence(&report, began.elapsed()))?;
+        }
+        output.finish()?;
+    }
+    verdict(&report)
+}
+
+fn open_sink(args: &ExportArgs, store: &Bitcask) -> Result<Box<dyn Sink>, Failure> {
+    match (&args.jsonl, &args.csv, &args.tree) {
+        (Some(path), _, _) => {
+            keep_out_of_store(path, &args.dir)?;
+            Ok(Box::new(JsonlWriter::new(Output::create(path)?)))
+        }
+        (_, Some(path), _) => {
+            keep_out_of_store(path, &args.dir)?;
+            let columns = columns_for(store)?;
+            Ok(Box::new(CsvWriter::new(Output::create(path)?, columns)?))
+        }
+        (_, _, Some(path)) => {
+            keep_out_of_store(path, &args.dir)?;
+            if resolve(&args.dir)?.starts_with(resolve(path)?) {
+                let path = path.display();
+                return Err(Failure::Usage(format!(
+                    "{path} contains the store: export to another directory"
+                )));
+            }
+            Ok(Box::new(TreeWriter::create(path)?))
+        }
+        _ => Err(Failure::Usage("export needs --jsonl, --csv or --tree".to_owned())),
+    }
+}
+
+/// An export must not replace a file of the store that it reads, nor add one.
+fn keep_out_of_store(target: &Path, dir: &Path) -> Result<(), Failure> {
+    if target == Path::new("-") || !resolve(target)?.starts_with(resolve(dir)?) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("{} lies inside the store: export to another place", target.display())))
+}
+
+/// The header line comes first, so what it must name is found out by going through the entries once before. That ends
+/// at the first that is not UTF-8.
+fn columns_for(store: &Bitcask) -> Result<CsvColumns, Failure> {
+    for pair in store.iter() {
+        match pair {
+            Ok((key, value)) if std::str::from_utf8(&key).is_ok() && std::str::from_utf8(&value).is_ok() => {}
+            Ok(_) => return Ok(CsvColumns::TextAndBase64),
+            // Reported when its turn comes.
+            Err(error) if error.is_corruption() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(CsvColumns::Text)
+}
+
+fn pour(store: &Bitcask, sink: &mut dyn Sink) -> Result<ExportReport, Failure> {
+    let mut report = ExportReport::default();
+    let progress = Progress::entries("exporting", store.len());
+    for pair in store.iter() {
+        match pair {
+            Ok((key, value)) => match sink.write(&key, &value)? {
+                Taken::Yes => {
+                    report.exported += 1;
+                    report.bytes += (key.len() + value.len()) as u64;
+                }
+                Taken::No(reason) => {
+                    report.refused += 1;
+                    progress.complain(format_args!("the key \"{}\" is refused: {reason}", escaped(&key)));
+                }
+            },
+            Err(error) if error.is_corruption() => {
+                report.damaged += 1;
+                progress.complain(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        progress.set_entries(report.exported + report.refused + report.damaged, report.bytes);
+    }
+    Ok(report)
+}
+
+fn verdict(report: &ExportReport) -> Result<Exit, Failure> {
+    let all = report.exported + report.refused + report.damaged;
+    if report.damaged > 0 {
+        let refused =
+            if report.refused > 0 { format!(" and {} refused", report.refused) } else { String::new() };
+        return Err(Failure::Damage(format!(
+            "{} of {all} entries are damaged{refused}: they are named above, all others were exported",
+            report.damaged
+        )));
+    }
+    if report.refused > 0 {
+        return Err(Failure::Incomplete(format!(
+            "{} of {all} keys were refused: they are named above, all others were exported",
+            report.refused
+        )));
+    }
+    Ok(Exit::Done)
+}
+
+fn sentence(report: &ExportReport, elapsed: Duration) -> String {
+    format!(
+        "exported {}, {}, in {:.1} s ({}/s)",
+        counted(report.exported, "entry", "entries"),
+        HumanBytes(report.bytes),
+        report.seconds,
+        HumanBytes(per_second(report.bytes, elapsed)),
+    )
+}
