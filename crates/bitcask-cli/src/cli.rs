@@ -45,6 +45,10 @@ pub(crate) enum Verb {
     Count(CountArgs),
     Import(ImportArgs),
     Export(ExportArgs),
+    Status(StatusArgs),
+    Verify(VerifyArgs),
+    Dump(DumpArgs),
+    Bench(BenchArgs),
 }
 
 /// Store a value under a key; the store is created when it is missing
@@ -223,6 +227,62 @@ pub(crate) struct ExportArgs {
     pub(crate) tree: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
+}
+
+/// Print what the store holds, file by file
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Read and check every byte of the store; changes nothing; exit code 3 when there is damage
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Print the records of one data file, dead ones too, in the order they were written
+#[derive(Debug, Args)]
+pub(crate) struct DumpArgs {
+    /// A data file, such as ./data/0000000001.data
+    pub(crate) file: PathBuf,
+    /// Show so many bytes of each value
+    #[arg(long, value_name = "LEN", default_value_t = 60)]
+    pub(crate) width: usize,
+    /// Show the bytes of each record's header
+    #[arg(long)]
+    pub(crate) bytes: bool,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Measure puts, then gets, on this machine
+///
+/// Fills DIR, which must be new or empty, with a store that stays there afterwards. Keys have 16 bytes and come in
+/// random order; every get finds its key.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// A directory for the store: new or empty
+    pub(crate) dir: PathBuf,
+    /// How many keys to put, and how many gets to do [default: 1000000; with `--durability always` 10000 a thread]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: Option<u64>,
+    /// The length of each value
+    #[arg(long, value_name = "SIZE", default_value = "100", value_parser = parse_size)]
+    pub(crate) value_size: u64,
+    /// How many threads share the work
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: u16,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
 }
 
 /// How keys and values are written.

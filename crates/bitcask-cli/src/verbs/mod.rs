@@ -1,11 +1,15 @@
 //! What each verb does. This file chooses the verb and opens stores; the verbs do the work.
 
+mod bench;
+mod dump;
 mod export;
 mod get;
 mod import;
 mod keys;
 mod put;
 mod scan;
+mod status;
+mod verify;
 
 use std::path::Path;
 
@@ -25,6 +29,10 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Scan(args) => scan::scan(args),
         Verb::Import(args) => import::import(args),
         Verb::Export(args) => export::export(args),
+        Verb::Status(args) => status::status(args),
+        Verb::Verify(args) => verify::verify(args),
+        Verb::Dump(args) => dump::dump(args),
+        Verb::Bench(args) => bench::bench(args),
     }
 }
 

@@ -1,0 +1,136 @@
+//! `status`: what the store holds, file by file.
+
+use bitcask::{Io, Status};
+use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
+
+use super::verify::{DamageReport, TornTailReport, damage_lines};
+use super::{counted, open_reader};
+use crate::cli::StatusArgs;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+#[derive(Serialize)]
+struct StatusReport {
+    keys: u64,
+    live_bytes: u64,
+    dead_bytes: u64,
+    data_bytes: u64,
+    keydir_bytes: u64,
+    io: &'static str,
+    poisoned: Option<String>,
+    recovery: RecoveryReport,
+    files: Vec<FileReport>,
+}
+
+#[derive(Serialize)]
+struct RecoveryReport {
+    clean: bool,
+    torn_tail: Option<TornTailReport>,
+    damage: Vec<DamageReport>,
+    hints_loaded: u64,
+    files_scanned: u64,
+}
+
+#[derive(Serialize)]
+struct FileReport {
+    name: String,
+    state: String,
+    bytes: u64,
+    live_bytes: u64,
+    dead_bytes: u64,
+    live_keys: u64,
+}
+
+impl From<Status> for StatusReport {
+    fn from(status: Status) -> Self {
+        let recovery = status.recovery;
+        Self {
+            keys: status.keys,
+            live_bytes: status.live_bytes,
+            dead_bytes: status.dead_bytes,
+            data_bytes: status.data_bytes,
+            keydir_bytes: status.keydir_bytes,
+            io: match status.io {
+                Io::Mapped => "mapped",
+                Io::Syscall => "syscall",
+            },
+            poisoned: status.poisoned,
+            recovery: RecoveryReport {
+                clean: recovery.clean,
+                torn_tail: recovery.torn_tail.map(Into::into),
+                damage: recovery.damaged.into_iter().map(Into::into).collect(),
+                hints_loaded: recovery.hints_loaded,
+                files_scanned: recovery.files_scanned,
+            },
+            files: status.files.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<bitcask::FileStatus> for FileReport {
+    fn from(file: bitcask::FileStatus) -> Self {
+        Self {
+            name: file.name,
+            state: file.state.to_string(),
+            bytes: file.len,
+            live_bytes: file.live_bytes,
+            dead_bytes: file.dead_bytes,
+            live_keys: file.live_keys,
+        }
+    }
+}
+
+pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
+    let report = StatusReport::from(open_reader(&args.dir)?.status());
+    let mut output = Output::stdout();
+    if args.json.json {
+        output.json_line(&report)?;
+    } else {
+        for line in lines(&report) {
+            output.line(line)?;
+        }
+    }
+    output.finish()?;
+    match report.recovery.damage.len() {
+        0 => Ok(Exit::Done),
+        count => Err(Failure::Damage(format!(
+            "damage was found in {}: run `bitcask verify` to see the whole extent",
+            counted(count as u64, "place", "places")
+        ))),
+    }
+}
+
+fn lines(report: &StatusReport) -> Vec<String> {
+    let mut lines = vec![
+        format!("keys     {}", HumanCount(report.keys)),
+        format!("data     {}", HumanBytes(report.data_bytes)),
+        format!("live     {}", HumanBytes(report.live_bytes)),
+        format!("dead     {}", HumanBytes(report.dead_bytes)),
+        format!("keydir   {} of memory", HumanBytes(report.keydir_bytes)),
+        format!("io       {}", report.io),
+        format!(
+            "closed   {}",
+            if report.recovery.clean { "cleanly" } else { "not cleanly, or open elsewhere" }
+        ),
+    ];
+    if let Some(cause) = &report.poisoned {
+        lines.push(format!("poisoned {cause}"));
+    }
+    if let Some(torn_tail) = &report.recovery.torn_tail {
+        lines.push(torn_tail.line());
+    }
+    lines.extend(damage_lines(&report.recovery.damage));
+    lines.push(String::new());
+    lines.push(format!(
+        "{:<24} {:<9} {:>14} {:>14} {:>14} {:>12}",
+        "FILE", "STATE", "BYTES", "LIVE", "DEAD", "KEYS"
+    ));
+    lines.extend(report.files.iter().map(|file| {
+        format!(
+            "{:<24} {:<9} {:>14} {:>14} {:>14} {:>12}",
+            file.name, file.state, file.bytes, file.live_bytes, file.dead_bytes, file.live_keys
+        )
+    }));
+    lines
+}
