@@ -1,0 +1,14 @@
+//! Runs the `bitcask` command as a user does: arguments in, bytes and an exit code out.
+#![cfg(test)]
+
+mod bench;
+mod encodings;
+mod help;
+mod inspect;
+mod keys;
+mod lines;
+mod manual;
+mod pipes;
+mod real_tree;
+mod run;
+mod tree;
