@@ -31,6 +31,7 @@ use crate::format::record::Kind;
 use crate::keydir::Keydir;
 use crate::location::Slot;
 use crate::options::{self, OpenMode, Options};
+use crate::recovery;
 use crate::recovery::load::{Loader, Source};
 use crate::recovery::plan::{self, Plan};
 use crate::recovery::settle;
@@ -38,10 +39,6 @@ use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
 use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};
 use crate::writer::{AppendError, Placement, Timestamps, Writer};
-
-/// A reader takes no lock, so files may be cut to their footers while it reads them: a failure counts once it comes
-/// back the same.
-const READER_TRIES: usize = 20;
 
 /// Opens the store at `path` as the options say.
 pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {
@@ -185,18 +182,7 @@ fn refuse_written(dir: &dyn Dir, name: &str, id: FileId, manifest: &Manifest) ->
 
 fn open_to_read(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {
     let opening = Opening { dir, clock, path, options };
-    let mut last_defect: Option<String> = None;
-    for _ in 0..READER_TRIES {
-        match opening.open_to_read() {
-            Err(error @ (Error::Corruption { .. } | Error::Io { .. } | Error::ForeignFile { .. })) => {
-                if last_defect.replace(error.to_string()) == Some(error.to_string()) {
-                    return Err(error);
-                }
-            }
-            opened => return opened,
-        }
-    }
-    opening.open_to_read()
+    recovery::until_it_stays(|| opening.open_to_read())
 }
 
 /// Removes what nobody needs. Whatever is gone already is as good as removed.

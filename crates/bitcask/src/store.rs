@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file_table::FileTable;
 use crate::format::manifest::Identity;
+use crate::format::position::FileId;
 use crate::format::record::KEY_MAX;
 use crate::keydir::Keydir;
 use crate::options::{Io, Options};
@@ -167,14 +168,18 @@ impl Store {
     }
 
     pub(crate) fn status(&self) -> Status {
-        let active = self.write_side.as_ref().map(|side| side.writer().active.id());
         let order = self.order().clone();
+        let active = match &self.write_side {
+            Some(side) => Some(side.writer().active.id()),
+            None => active_of(&order),
+        };
         let mut seen_active = false;
         let files: Vec<FileStatus> = order
             .iter()
             .map(|file| {
                 let is_active = active == Some(file.id());
-                let state = match (is_active, seen_active) {
+                // Behind the end of the log there is nothing but what was made ahead.
+                let state = match (is_active, seen_active || file.data_len() == 0) {
                     (true, _) => FileState::Active,
                     (false, false) => FileState::Immutable,
                     (false, true) => FileState::Successor,
@@ -203,6 +208,13 @@ impl Store {
             poisoned: self.write_side.as_ref().and_then(WriteSide::poison_cause),
         }
     }
+}
+
+/// The file at the end of the log, as a reader sees it, if records can still be appended to it.
+fn active_of(order: &[Arc<DataFile>]) -> Option<FileId> {
+    let last = order.iter().rfind(|file| file.data_len() > 0)?;
+    let is_sealed = matches!(last.footer(), Ok(Some(_)));
+    (!is_sealed).then(|| last.id())
 }
 
 /// Refuses a key that no record can hold.

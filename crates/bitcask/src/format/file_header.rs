@@ -104,6 +104,9 @@ impl FileHeader {
         let version = reader.u32().unwrap_or(0);
         // A later version may lay the rest out anew, so its number is believed before the checksum; a flipped bit
         // in it is reported all the same, as a version that nobody has.
+        if version == 0 {
+            return Err(Defect::damaged("version 0 of the file format, which never was"));
+        }
         if version != VERSION {
             return Err(Defect::newer(format!("version {version} of the file format")));
         }

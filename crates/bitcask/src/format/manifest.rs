@@ -96,6 +96,7 @@ impl Manifest {
         let mut reader = Reader::new(&bytes[MAGIC.len()..]);
         match reader.u32() {
             Some(VERSION) => {}
+            Some(0) => return Err(Defect::damaged("version 0 of the store's format, which never was")),
             Some(version) => return Err(Defect::newer(format!("version {version} of the store's format"))),
             None => return Err(Defect::damaged("it ends within its version")),
         }

@@ -35,7 +35,10 @@ impl DamagedValue {
         Damage {
             file: file.name().to_owned(),
             offset: self.offset,
-            what: format!("the value of key \"{}\" does not fit its checksum", display_key(&self.key)),
+            what: match &self.key[..] {
+                [] => "the payload of a record of the log's own does not fit its checksum".to_owned(),
+                key => format!("the value of key \"{}\" does not fit its checksum", display_key(key)),
+            },
         }
     }
 }

@@ -12,3 +12,25 @@ pub(crate) mod inventory;
 pub(crate) mod load;
 pub(crate) mod plan;
 pub(crate) mod settle;
+
+use crate::error::{Error, Result};
+
+/// How often who reads without the lock tries.
+const TRIES: usize = 20;
+
+/// Reads until it goes well or fails twice the same way. Who takes no lock may read a file while a writer cuts it to its
+/// footer, or a list of files that is not the newest: a failure counts once it stays.
+pub(crate) fn until_it_stays<T>(read: impl Fn() -> Result<T>) -> Result<T> {
+    let mut last_failure: Option<String> = None;
+    for _ in 1..TRIES {
+        match read() {
+            Err(error @ (Error::Corruption { .. } | Error::Io { .. } | Error::ForeignFile { .. })) => {
+                if last_failure.replace(error.to_string()) == Some(error.to_string()) {
+                    return Err(error);
+                }
+            }
+            done => return done,
+        }
+    }
+    read()
+}
