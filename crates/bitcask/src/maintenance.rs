@@ -136,3 +136,60 @@ impl Store {
         Ok(appended)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::opening;
+    use crate::options::{Io, Maintenance, Options};
+    use crate::vfs::sim::{SimClock, SimDisk};
+
+    fn open(disk: &SimDisk, durability: Durability) -> Store {
+        let options = Options::new().durability(durability).maintenance(Maintenance::Callers);
+        opening::open(&*disk.vfs(), Arc::new(SimClock::new(1_000_000)), Path::new("store"), options).unwrap()
+    }
+
+    /// What the thread that syncs by interval does at each tick; gives the length of the log.
+    fn tick(store: &Store, last_appended: &mut u64) -> u64 {
+        let side = store.write_side().unwrap();
+        *last_appended = store.sync_by_interval(side, *last_appended).unwrap();
+        side.writer().end().offset
+    }
+
+    #[test]
+    fn an_interval_store_that_goes_idle_is_synced_then_marked_once_and_then_left_alone() {
+        let disk = SimDisk::new(Io::Mapped);
+        let store = open(&disk, Durability::Interval(Duration::from_secs(60)));
+        store.put(b"k", b"v", Durability::Os).unwrap();
+        let mut last_appended = 0;
+        let synced = tick(&store, &mut last_appended);
+        assert!(disk.is_durable("0000000001.data", 0..synced));
+        let marked = tick(&store, &mut last_appended);
+        assert_eq!(marked - synced, crate::file::scan::MARKER_LEN);
+        let operations = disk.operations();
+        // The marker is synced with the next tick; then there is nothing left to do.
+        assert_eq!(tick(&store, &mut last_appended), marked);
+        assert!(disk.is_durable("0000000001.data", 0..marked));
+        let quiet = disk.operations();
+        assert!(quiet > operations);
+        for _ in 0..3 {
+            assert_eq!(tick(&store, &mut last_appended), marked);
+        }
+        assert_eq!(disk.operations(), quiet);
+    }
+
+    #[test]
+    fn a_store_that_leaves_syncs_to_the_system_is_never_synced_by_a_tick() {
+        let disk = SimDisk::new(Io::Mapped);
+        let store = open(&disk, Durability::Os);
+        store.put(b"k", b"v", Durability::Os).unwrap();
+        let mut last_appended = 0;
+        let operations = disk.operations();
+        let end = tick(&store, &mut last_appended);
+        assert_eq!(tick(&store, &mut last_appended), end);
+        assert_eq!(disk.operations(), operations);
+    }
+}

@@ -338,3 +338,63 @@ impl Timestamps {
         self.last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::sim::SimClock;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    /// Some moment in 2026, in microseconds.
+    const NOW_US: u64 = 1_795_000_000_000_000;
+
+    #[test]
+    fn timestamps_ascend_whatever_the_clock_does() {
+        let clock = SimClock::new(NOW_US);
+        let mut timestamps = Timestamps::new(0, &clock);
+        assert_eq!(timestamps.next(&clock), NOW_US);
+        assert_eq!(timestamps.next(&clock), NOW_US + 1);
+        clock.set_now_us(5);
+        assert_eq!(timestamps.next(&clock), NOW_US + 2);
+        clock.set_now_us(NOW_US + 100);
+        assert_eq!(timestamps.next(&clock), NOW_US + 100);
+    }
+
+    #[test]
+    fn timestamps_go_on_behind_those_of_an_earlier_run() {
+        let clock = SimClock::new(NOW_US);
+        let mut timestamps = Timestamps::new(NOW_US + 1_000, &clock);
+        assert_eq!(timestamps.next(&clock), NOW_US + 1_001);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_more_than_a_day_ahead_is_not_followed() {
+        let clock = SimClock::new(NOW_US);
+        let mut timestamps = Timestamps::new(0, &clock);
+        clock.set_now_us(2 * NOW_US);
+        assert_eq!(timestamps.next(&clock), NOW_US);
+        assert_eq!(timestamps.next(&clock), NOW_US + 1);
+    }
+
+    #[test]
+    fn a_clock_that_really_ran_for_days_is_followed() {
+        let clock = SimClock::new(NOW_US);
+        let mut timestamps = Timestamps::new(0, &clock);
+        for day in 1..=5 {
+            clock.advance(24 * HOUR);
+            let expected = NOW_US + day * u64::try_from((24 * HOUR).as_micros()).unwrap();
+            assert_eq!(timestamps.next(&clock), expected, "day {day}");
+        }
+    }
+
+    #[test]
+    fn files_are_allocated_in_growing_steps_and_only_a_long_record_goes_past_the_map() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(allocation_for(100, 0, 256 * MIB), 100 + MIB);
+        assert_eq!(allocation_for(40 * MIB, 40 * MIB, 256 * MIB), 50 * MIB);
+        assert_eq!(allocation_for(200 * MIB, 200 * MIB, 256 * MIB), 216 * MIB);
+        assert_eq!(allocation_for(250 * MIB, 250 * MIB, 256 * MIB), 256 * MIB);
+        assert_eq!(allocation_for(900 * MIB, 0, 256 * MIB), 900 * MIB);
+        assert_eq!(allocation_for(100, 0, 400), 400);
+    }
+}

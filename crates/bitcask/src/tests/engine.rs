@@ -204,6 +204,29 @@ fn a_write_that_asks_for_it_is_durable_whatever_the_store_does() {
 }
 
 #[test]
+fn what_a_reader_of_an_always_store_has_seen_survives_power_loss() {
+    use crate::vfs::sim::CrashModel;
+    in_both_ways(|disk| {
+        let options = || Options::new().durability(Durability::Always);
+        let unsynced = PutOptions::new().durability(Durability::Os);
+        let db = open(disk, options()).unwrap();
+        db.put("old", "1").unwrap();
+        db.put_with("new", "1", &unsynced).unwrap();
+        assert!(
+            !contents(&open(&disk.crash(1, CrashModel::Clean), options()).unwrap()).contains_key(&b"new"[..])
+        );
+        assert!(db.get("new").unwrap().is_some());
+        let after = open(&disk.crash(1, CrashModel::Clean), options()).unwrap();
+        assert!(after.contains("new").unwrap());
+
+        db.delete_with("old", &unsynced).unwrap();
+        assert!(open(&disk.crash(1, CrashModel::Clean), options()).unwrap().contains("old").unwrap());
+        assert!(!db.contains("old").unwrap());
+        assert!(!open(&disk.crash(1, CrashModel::Clean), options()).unwrap().contains("old").unwrap());
+    });
+}
+
+#[test]
 fn an_interval_store_syncs_when_its_time_has_come() {
     in_both_ways(|disk| {
         let clock = Arc::new(SimClock::new(1_000_000));
