@@ -43,6 +43,7 @@ mod syncer;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod timestamps;
 mod verify;
 mod vfs;
 mod writer;

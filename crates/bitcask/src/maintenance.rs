@@ -13,7 +13,6 @@ use crate::file::data_file::DataFile;
 use crate::format::footer::Ending;
 use crate::options::Durability;
 use crate::recovery::inventory::Inventory;
-use crate::recovery::settle;
 use crate::store::{Store, WriteSide};
 use crate::writer::Placement;
 
@@ -76,7 +75,7 @@ impl Store {
         }
         file.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp)?;
         file.sync().map_err(|error| side.poison(&error))?;
-        settle::write_if_possible(&inventory.into_hints(self.identity.store, file, &self.keydir), &*self.dir);
+        inventory.into_hints(self.identity.store, file, &self.keydir).write_if_possible(&*self.dir);
         Ok(())
     }
 

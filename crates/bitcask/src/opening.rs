@@ -37,8 +37,9 @@ use crate::recovery::plan::{self, Plan};
 use crate::recovery::settle;
 use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
+use crate::timestamps::Timestamps;
 use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};
-use crate::writer::{AppendError, Placement, Timestamps, Writer};
+use crate::writer::{AppendError, Placement, Writer};
 
 /// Opens the store at `path` as the options say.
 pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {

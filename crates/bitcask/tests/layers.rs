@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top. A module may use the modules of the rows before its own, and itself.
 const LAYERS: &[&[&str]] = &[
     &["error", "location", "clock", "signal"],
-    &["vfs", "format", "keydir"],
+    &["vfs", "format", "keydir", "timestamps"],
     &["options", "file"],
     &["status", "file_table", "writer"],
     &["syncer", "recovery", "catalog"],

@@ -44,11 +44,16 @@ impl Hints {
     }
 
     /// Writes the hints beside their data file. A crash leaves the old hint file, the new one, or none.
-    pub(crate) fn write(&self, dir: &dyn Dir) -> Result<()> {
+    fn write(&self, dir: &dyn Dir) -> Result<()> {
         let Body::Memory(body) = &self.body else { return Ok(()) };
         let name = layout::hint(self.header.binding.file);
         // Nobody relies on a hint file, so a failed sync of one puts nothing in doubt.
         replace::replace(dir, &name, &[&self.header.encode(), body]).map_err(ReplaceError::into_error)
+    }
+
+    /// Writes the hints, or lets it be: without them the next open scans the data file.
+    pub(crate) fn write_if_possible(&self, dir: &dyn Dir) {
+        let _ = self.write(dir);
     }
 
     /// Removes the hint file of a data file that is gone, if there is one.

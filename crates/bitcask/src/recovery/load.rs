@@ -15,7 +15,6 @@ use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
 use crate::location::{Expiry, Location};
 use crate::recovery::inventory::{self, Inventory};
-use crate::recovery::settle;
 use crate::status::Recovery;
 use crate::vfs::Dir;
 
@@ -103,7 +102,7 @@ impl Loader<'_> {
         let is_whole = inventory.damaged.is_empty();
         let hints = inventory.into_hints(self.identity.store, file, self.keydir);
         if self.may_write && is_whole {
-            settle::write_if_possible(&hints, self.dir);
+            hints.write_if_possible(self.dir);
         }
         source.hints = Some(hints);
         Ok(())

@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
-use crate::file::hint_file::Hints;
 use crate::format::footer::{self, Ending, Footer};
 use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
@@ -79,7 +78,7 @@ pub(crate) fn settle(
         let goes_on = settled.active.is_some();
         let hints = inventory.into_hints(identity.store, &file, keydir);
         if !goes_on {
-            write_if_possible(&hints, dir);
+            hints.write_if_possible(dir);
         }
         settled.sources.push(Source::scanned(file, hints));
     }
@@ -94,11 +93,6 @@ pub(crate) fn settle(
         file.sync()?;
     }
     Ok(settled)
-}
-
-/// Writes a hint file, or lets it be: without it the next open scans the data file.
-pub(crate) fn write_if_possible(hints: &Hints, dir: &dyn Dir) {
-    let _ = hints.write(dir);
 }
 
 /// Writes the footer of a file that is open for reading only again in place, and syncs it: where its sync has failed, a
