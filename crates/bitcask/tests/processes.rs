@@ -127,7 +127,7 @@ fn of_many_racing_openers_exactly_one_wins_and_the_others_are_told_at_once() {
             let racers: Vec<_> = (0..threads).map(|_| scope.spawn(open)).collect();
             racers.into_iter().map(|racer| racer.join().unwrap()).collect()
         });
-        let said: Vec<String> = helpers.iter_mut().map(|helper| helper.line().unwrap()).collect();
+        let said: Vec<String> = helpers.iter_mut().map(|other| other.line().unwrap()).collect();
         let winners = opened.iter().filter(|opened| opened.is_ok()).count()
             + said.iter().filter(|said| *said == "open").count();
         assert_eq!(winners, 1, "{said:?}");
@@ -203,10 +203,10 @@ fn a_directory_without_write_permission_is_read_and_not_written() {
         println!("SKIPPED: this machine does not let the test become another user");
         return;
     }
-    let mut helper = start_by(&format!("exec {nobody}"), "look", &store);
-    let refused = helper.line().unwrap_or_default();
+    let mut other = start_by(&format!("exec {nobody}"), "look", &store);
+    let refused = other.line().unwrap_or_default();
     assert!(refused.contains("ermission denied"), "{refused}");
-    assert_eq!(helper.line().as_deref(), Some("read value"));
+    assert_eq!(other.line().as_deref(), Some("read value"));
     assert_eq!(content(&store), before);
 }
 
@@ -247,11 +247,11 @@ fn what_is_no_regular_file_is_refused_where_a_data_file_should_be() {
 /// Runs `fill` under a limit; what it wrote is there afterwards.
 fn fill_under(limit: &str, role: &str, expected: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let mut helper = start_by(&format!("{limit} exec"), role, dir.path());
-    let said = helper.line().unwrap_or_default();
+    let mut other = start_by(&format!("{limit} exec"), role, dir.path());
+    let said = other.line().unwrap_or_default();
     assert!(said.starts_with(expected), "{role} under {limit}: {said:?}");
     println!("{role} under {limit} {said}");
-    drop(helper);
+    drop(other);
     let written: usize = said.split(' ').nth(1).unwrap().parse().unwrap();
     assert!(written > 0, "{said}");
     let db = bitcask::open(dir.path(), Options::default()).unwrap();
@@ -290,8 +290,8 @@ fn a_full_file_system_is_an_error_that_says_so_and_reads_go_on() {
             return;
         }
         let exec = format!("exec unshare -m sh -c '{mount} && exec \"$0\" \"$@\"'");
-        let mut helper = start_by(&exec, role, dir.path());
-        let said = helper.line().unwrap_or_default();
+        let mut other = start_by(&exec, role, dir.path());
+        let said = other.line().unwrap_or_default();
         println!("{role} on a small tmpfs: {said}");
         assert!(said.starts_with("full"), "{said}");
     }
