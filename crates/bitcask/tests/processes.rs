@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Barrier;
 
 use bitcask::{Bitcask, Durability, Error, Io, Options};
-use common::{Helper, by_tier, content, say};
+use common::{OtherProcess, by_tier, content, say};
 
 const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
 
@@ -103,12 +103,12 @@ fn look(store: &Path) {
     }
 }
 
-fn start(role: &str, store: &Path) -> Helper {
+fn start(role: &str, store: &Path) -> OtherProcess {
     start_by("exec", role, store)
 }
 
-fn start_by(exec: &str, role: &str, store: &Path) -> Helper {
-    Helper::start("child", role, store, exec)
+fn start_by(exec: &str, role: &str, store: &Path) -> OtherProcess {
+    OtherProcess::start("child", role, store, exec)
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn of_many_racing_openers_exactly_one_wins_and_the_others_are_told_at_once() {
     let (threads, children) = (80, 20);
     for _ in 0..rounds {
         let dir = tempfile::tempdir().unwrap();
-        let mut helpers: Vec<Helper> = (0..children).map(|_| start("hold", dir.path())).collect();
+        let mut others: Vec<OtherProcess> = (0..children).map(|_| start("hold", dir.path())).collect();
         let barrier = Barrier::new(threads);
         let opened: Vec<Result<Bitcask, Error>> = std::thread::scope(|scope| {
             let open = || {
@@ -127,7 +127,7 @@ fn of_many_racing_openers_exactly_one_wins_and_the_others_are_told_at_once() {
             let racers: Vec<_> = (0..threads).map(|_| scope.spawn(open)).collect();
             racers.into_iter().map(|racer| racer.join().unwrap()).collect()
         });
-        let said: Vec<String> = helpers.iter_mut().map(|other| other.line().unwrap()).collect();
+        let said: Vec<String> = others.iter_mut().map(|other| other.line().unwrap()).collect();
         let winners = opened.iter().filter(|opened| opened.is_ok()).count()
             + said.iter().filter(|said| *said == "open").count();
         assert_eq!(winners, 1, "{said:?}");

@@ -19,12 +19,12 @@ pub(crate) fn by_tier<T>(commit: T, nightly: T, release: T) -> T {
 }
 
 /// A child that does not outlive its test, and what it says on lines that begin with `> `.
-pub(crate) struct Helper {
+pub(crate) struct OtherProcess {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
-impl Helper {
+impl OtherProcess {
     /// Runs the test `entry` of this binary, by way of a shell in which `exec`, or what is asked for in its place,
     /// comes before the command.
     pub(crate) fn start(entry: &str, role: &str, store: &Path, exec: &str) -> Self {
@@ -59,7 +59,7 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
+impl Drop for OtherProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
