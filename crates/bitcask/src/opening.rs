@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! writer:  open the directory; refuse what is no store before touching anything
-//!          lock; sync the directory; read the manifest, or write the first one
+//!          lock; read the manifest, or write the first one
 //!          open the listed files; plan; write the manifest anew
 //!          remove what is not listed, before anything is made under such a name
 //!          settle; load the keydir
@@ -34,7 +34,7 @@ use crate::options::{self, OpenMode, Options};
 use crate::recovery;
 use crate::recovery::load::{Loader, Source};
 use crate::recovery::plan::{self, Plan};
-use crate::recovery::settle;
+use crate::recovery::settle::{self, Settled};
 use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
 use crate::timestamps::Timestamps;
@@ -57,9 +57,6 @@ pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: O
     // Somebody may have been at work until the lock was free.
     let found = Found::in_directory(&*dir)?;
     found.check(path, options.mode)?;
-    // A writer that was killed may have left names in the cache only, the manifest's above all: what this open reads
-    // must be what the next one will read.
-    dir.sync().map_err(|source| Error::io("sync", "the store's directory", source))?;
     let manifest = match manifest_file::read(&*dir)? {
         Some(manifest) => manifest,
         None => create_manifest(&*dir)?,
@@ -229,29 +226,24 @@ impl Opening<'_> {
         let identity = manifest.identity();
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;
-        let Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp } =
-            plan::plan(&files, &keydir)?;
-        let mut recovery = Recovery { clean, torn_tail, damaged, ..Recovery::default() };
-        let last_timestamp = last_timestamp.max(manifest.highest_timestamp);
+        let plan = plan::plan(&files, &keydir)?;
+        let mut recovery = recovery_of(&plan);
+        let last_timestamp = plan.last_timestamp.max(manifest.highest_timestamp);
         let mut catalog = Catalog::new(manifest.clone());
         // What reads back may be in the cache only, if its writer died before its last sync or that failed. Files are
         // removed and reserved ids are used on the strength of it, so it is made durable first.
         catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
         // Before anything is made: a new file may get the name of one that was left behind.
         remove(dir, leftovers)?;
-        let settled = settle::settle(dir, &identity, &keydir, log, clean, lost, &empty)?;
-        let log: Vec<Arc<DataFile>> = settled.sources.iter().map(|source| Arc::clone(&source.file)).collect();
-        self.load(&identity, &keydir, settled.sources, &mut recovery)?;
-
-        let mut empty = empty.into_iter();
-        let successor = if settled.active.is_some() { empty.next() } else { None };
+        let Settled { sources, active, successor, discarded } =
+            settle::settle(dir, &identity, &keydir, plan)?;
+        let log: Vec<Arc<DataFile>> = sources.iter().map(|source| Arc::clone(&source.file)).collect();
+        self.load(&identity, &keydir, sources, &mut recovery)?;
         if let Some(successor) = &successor {
             // The log goes on behind its header.
             successor.set_data_len(successor.first_record());
         }
-        let discarded: Vec<_> = settled.discarded.into_iter().chain(empty).collect();
-        let (writer, order) =
-            self.begin(&identity, &mut catalog, log, settled.active, successor, last_timestamp)?;
+        let (writer, order) = self.begin(&identity, &mut catalog, log, active, successor, last_timestamp)?;
         remove(dir, discarded.iter().map(|file| file.name().to_owned()))?;
         for file in &discarded {
             Hints::remove(dir, file.id())?;
@@ -263,9 +255,7 @@ impl Opening<'_> {
     /// Makes sure that there is a file to write to, that the manifest lists exactly what is in use, and that the
     /// writer stands at its end. Returns the writer, and the files in log order.
     ///
-    /// After an unclean end that is always a new file and a new manifest. The manifest that reads back may be one whose
-    /// directory sync failed or never came, and a successor that looks empty may have been cut by a sync that failed:
-    /// neither need be what a power cut leaves, so nothing is acknowledged on the strength of them.
+    /// After an unclean end that is always a new file and a new manifest.
     fn begin(
         &self,
         identity: &Identity,

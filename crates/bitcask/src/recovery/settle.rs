@@ -5,7 +5,7 @@
 //!    a page that a failed or missing sync left in the cache may not be on the disk
 //! 2. give it its footer: *rotated* where a successor follows, *cut* where the log ends in it
 //!    (a file that was closed in good order stays open for appending instead)
-//! 3. cut the files whose records are lost down to their headers, and sync; sync those that seem to be empty
+//! 3. cut the files that are of no more use down to their headers, and sync
 //! ```
 //! What an earlier settling has done may be in the cache only, if it was killed before it could sync: a footer at the
 //! end of the log, a cut. Both are synced before anything is written that rests on them, the footer after it was written
@@ -34,21 +34,16 @@ pub(crate) struct Settled {
     pub(crate) sources: Vec<Source>,
     /// The file that goes on, when the log was closed in good order.
     pub(crate) active: Option<Arc<DataFile>>,
+    /// The empty file that the active one goes on in, when there is one.
+    pub(crate) successor: Option<Arc<DataFile>>,
     /// Files that are of no more use: to be removed once the manifest does not list them.
     pub(crate) discarded: Vec<Arc<DataFile>>,
 }
 
 /// Carries out the three steps.
-pub(crate) fn settle(
-    dir: &dyn Dir,
-    identity: &Identity,
-    keydir: &Keydir,
-    log: Vec<LogFile>,
-    clean: bool,
-    lost: Vec<Arc<DataFile>>,
-    empty: &[Arc<DataFile>],
-) -> Result<Settled> {
-    let mut settled = Settled { sources: Vec::new(), active: None, discarded: Vec::new() };
+pub(crate) fn settle(dir: &dyn Dir, identity: &Identity, keydir: &Keydir, plan: Plan) -> Result<Settled> {
+    let Plan { log, clean, empty, lost, .. } = plan;
+    let mut settled = Settled { sources: Vec::new(), active: None, successor: None, discarded: lost };
     let count = log.len();
     for (index, LogFile { file, content, synced }) in log.into_iter().enumerate() {
         let is_last = index + 1 == count;
@@ -82,12 +77,12 @@ pub(crate) fn settle(
         }
         settled.sources.push(Source::scanned(file, hints));
     }
-    if settled.active.is_none() {
-        for file in empty {
-            file.sync()?;
-        }
+    let mut empty = empty.into_iter();
+    if settled.active.is_some() {
+        settled.successor = empty.next();
     }
-    settled.discarded.extend(lost);
+    // After an unclean end none of them is used: what looks empty may have been cut by a sync that failed.
+    settled.discarded.extend(empty);
     for file in &settled.discarded {
         file.truncate(file.first_record())?;
         file.sync()?;
