@@ -65,6 +65,7 @@ impl Draft<'_> {
             kind: self.kind,
             timestamp,
             expiry: None,
+            in_batch: false,
             key_size: u16::try_from(self.key.len()).unwrap_or(u16::MAX),
             value_size: u32::try_from(self.value.len()).unwrap_or(u32::MAX),
             value_crc: self.value_crc,

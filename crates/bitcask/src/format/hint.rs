@@ -159,6 +159,7 @@ impl HintEntry<'_> {
             kind: Kind::Value,
             timestamp: self.timestamp,
             expiry: self.expiry,
+            in_batch: false,
             key_size: self.key_size(),
             value_size: self.value_size,
             value_crc: 0,

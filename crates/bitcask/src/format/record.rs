@@ -6,7 +6,7 @@
 //! | 4 | value crc | CRC-32C of the value as stored |
 //! | 8 | timestamp | microseconds since 1970, strictly increasing from commit to commit |
 //! | 1 | kind | [`Kind`]; 0 is never valid; from 128 on: may be ignored |
-//! | 1 | flags | bit 0: has expiry; all others zero in this version |
+//! | 1 | flags | bit 0: has expiry; bit 1: part of a batch; all others zero in this version |
 //! | 2 | key size | 1 to 65,535 for values and tombstones, 0 for the log's own records |
 //! | 4 | value size | |
 //! | 0 or 8 | expiry | microseconds since 1970 |
@@ -28,17 +28,20 @@ pub(crate) const FRONT_MAX: usize = FIXED_LEN + EXPIRY_LEN + KEY_MAX;
 pub(crate) const KEY_MAX: usize = u16::MAX as usize;
 
 const HAS_EXPIRY: u8 = 1;
-const KNOWN_FLAGS: u8 = HAS_EXPIRY;
+const IN_BATCH: u8 = 2;
+const KNOWN_FLAGS: u8 = HAS_EXPIRY | IN_BATCH;
 /// Kinds from here on may be skipped by a reader that does not know them.
 const FIRST_IGNORABLE: u8 = 128;
 
-/// What a record says. The numbers are frozen; 3 is reserved for the end of a batch.
+/// What a record says. The numbers are frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The key has this value.
     Value,
     /// The key is deleted.
     Tombstone,
+    /// The batch is whole that ends right before this.
+    BatchEnd,
     /// A sync that covered the log up to the position in the payload had returned when this was written.
     SyncMarker,
     /// As a sync marker, and the writer closed the store here.
@@ -56,6 +59,7 @@ impl Kind {
         match self {
             Self::Value => 1,
             Self::Tombstone => 2,
+            Self::BatchEnd => 3,
             Self::SyncMarker => 4,
             Self::CloseMarker => 5,
             Self::Footer => 6,
@@ -69,6 +73,7 @@ impl Kind {
             0 => Err(Defect::damaged("a record of kind 0")),
             1 => Ok(Self::Value),
             2 => Ok(Self::Tombstone),
+            3 => Ok(Self::BatchEnd),
             4 => Ok(Self::SyncMarker),
             5 => Ok(Self::CloseMarker),
             6 => Ok(Self::Footer),
@@ -88,6 +93,7 @@ impl Kind {
         match self {
             Self::Value => "value",
             Self::Tombstone => "tombstone",
+            Self::BatchEnd => "batch end",
             Self::SyncMarker => "sync marker",
             Self::CloseMarker => "close marker",
             Self::Footer => "footer",
@@ -118,6 +124,8 @@ pub(crate) struct RecordHeader {
     pub(crate) kind: Kind,
     pub(crate) timestamp: u64,
     pub(crate) expiry: Option<u64>,
+    /// Whether the record counts only once the end of its batch follows.
+    pub(crate) in_batch: bool,
     pub(crate) key_size: u16,
     pub(crate) value_size: u32,
     pub(crate) value_crc: u32,
@@ -130,10 +138,17 @@ impl RecordHeader {
             kind,
             timestamp,
             expiry: None,
+            in_batch: false,
             key_size: 0,
             value_size: u32::try_from(payload.len()).unwrap_or(u32::MAX),
             value_crc: checksum::checksum(payload),
         }
+    }
+
+    fn flags(&self) -> u8 {
+        let has_expiry = if self.expiry.is_some() { HAS_EXPIRY } else { 0 };
+        let in_batch = if self.in_batch { IN_BATCH } else { 0 };
+        has_expiry | in_batch
     }
 
     fn key_start(&self) -> usize {
@@ -163,7 +178,7 @@ impl RecordHeader {
         out.extend_from_slice(&self.value_crc.to_le_bytes());
         out.extend_from_slice(&self.timestamp.to_le_bytes());
         out.push(self.kind.to_byte());
-        out.push(if self.expiry.is_some() { HAS_EXPIRY } else { 0 });
+        out.push(self.flags());
         out.extend_from_slice(&self.key_size.to_le_bytes());
         out.extend_from_slice(&self.value_size.to_le_bytes());
         if let Some(expiry) = self.expiry {
@@ -211,7 +226,8 @@ impl RecordHeader {
         if !matches!(kind, Kind::Ignorable(_)) && kind.has_key() == (key_size == 0) {
             return Some(Err(Defect::damaged("a record whose kind and key size contradict each other")));
         }
-        Some(Ok(Self { kind, timestamp, expiry, key_size, value_size, value_crc }))
+        let in_batch = flags & IN_BATCH != 0;
+        Some(Ok(Self { kind, timestamp, expiry, in_batch, key_size, value_size, value_crc }))
     }
 }
 
@@ -231,6 +247,7 @@ mod tests {
             kind,
             timestamp: 1_763_790_000_000_000,
             expiry,
+            in_batch: key.len() % 2 == 1,
             key_size: u16::try_from(key.len()).unwrap(),
             value_size: u32::try_from(value.len()).unwrap(),
             value_crc: checksum::checksum(value),
@@ -291,11 +308,11 @@ mod tests {
     #[test]
     fn unknown_kinds_and_flags_are_newer_and_high_kinds_may_be_ignored() {
         let decode = |bytes: Vec<u8>| RecordHeader::decode(&bytes, Seed::new(42), 68);
-        assert!(matches!(decode(forged(3, 0, b"k")), Err(Defect::Newer(_))));
+        assert!(matches!(decode(forged(8, 0, b"k")), Err(Defect::Newer(_))));
         assert!(matches!(decode(forged(127, 0, b"k")), Err(Defect::Newer(_))));
-        assert!(matches!(decode(forged(1, 2, b"k")), Err(Defect::Newer(_))));
+        assert!(matches!(decode(forged(1, 16, b"k")), Err(Defect::Newer(_))));
         assert!(matches!(decode(forged(0, 0, b"k")), Err(Defect::Damaged(_))));
-        assert_eq!(decode(forged(128, 2, b"k")).map(|header| header.kind), Ok(Kind::Ignorable(128)));
+        assert_eq!(decode(forged(128, 16, b"k")).map(|header| header.kind), Ok(Kind::Ignorable(128)));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl<'a> Printer<'a> {
         self.field(4, format!("value crc: 0x{:08x}", checksum(value)));
         self.field(8, format!("timestamp: {}", header.timestamp));
         self.field(1, format!("kind: {} ({})", record[16], header.kind.name()));
-        self.field(1, format!("flags: {}", u8::from(header.expiry.is_some())));
+        self.field(1, format!("flags: {}", record[17]));
         self.field(2, format!("key size: {}", header.key_size));
         self.field(4, format!("value size: {}", header.value_size));
         self.field(if header.expiry.is_some() { 8 } else { 0 }, "expiry");
