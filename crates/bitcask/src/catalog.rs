@@ -56,7 +56,7 @@ impl Catalog {
     ) -> Result<Arc<DataFile>, MakeError> {
         // The one id that is reserved and not listed.
         let id = FileId(self.manifest.next_file.0 - 1);
-        let file = create(dir, identity, id, slot, placement).map_err(MakeError::Undone)?;
+        let file = create(dir, identity, id, Vec::new(), slot, placement).map_err(MakeError::Undone)?;
         let failed = |source| Error::io("sync", "the store's directory", source);
         if let Err(error) = dir.sync().map_err(failed) {
             return Err(MakeError::InDoubt(error));
@@ -74,6 +74,22 @@ impl Catalog {
                 Err(error)
             }
         }
+    }
+
+    /// Makes an empty data file that will replace the files `inputs`. It is not listed before it is complete, so its id is
+    /// reserved first: until then it is a leftover to whoever opens the store.
+    pub(crate) fn make_output(
+        &mut self,
+        dir: &dyn Dir,
+        identity: &Identity,
+        slot: Slot,
+        inputs: Vec<FileId>,
+        last_timestamp: u64,
+    ) -> Result<Arc<DataFile>, MakeError> {
+        let id = FileId(self.manifest.next_file.0 - 1);
+        let manifest = Manifest { next_file: FileId(id.0 + 2), ..self.manifest.clone() };
+        self.install(dir, manifest, last_timestamp)?;
+        create(dir, identity, id, inputs, slot, Placement::Written).map_err(MakeError::Undone)
     }
 
     /// Replaces the manifest on disk and in memory.
@@ -99,6 +115,7 @@ fn create(
     dir: &dyn Dir,
     identity: &Identity,
     id: FileId,
+    inputs: Vec<FileId>,
     slot: Slot,
     placement: Placement,
 ) -> Result<Arc<DataFile>> {
@@ -109,7 +126,7 @@ fn create(
         store: identity.store,
         id,
         salt: u64::from_le_bytes(salt),
-        inputs: Vec::new(),
+        inputs,
     };
     let name = layout::data(id);
     vfs::remove_if_present(dir, &name).map_err(|source| Error::io("remove", &name, source))?;

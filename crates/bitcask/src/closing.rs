@@ -1,15 +1,15 @@
 //! How a store is closed in good order.
 //!
 //! ```text
-//! take no more writes; give files that were rotated away from their footers
+//! end the merge in progress; take no more writes; give files that were rotated away from their footers
 //! sync the log; cut what is preallocated
 //! a large active file gets its footer and its hint file; the next open begins a new one
 //! a small one gets a close marker, which claims that sync, and is synced; the next open appends to it
 //! ```
 //! The marker comes after the sync it claims: a crash between the two leaves an unclean end and loses nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crate::error::Result;
 use crate::format::record::Kind;
@@ -25,6 +25,9 @@ impl Store {
             self.closed.store(true, Ordering::Release);
             return Ok(());
         };
+        // A merge must not change the manifest behind the end of the log.
+        side.merge_control.stop();
+        let _merging = side.merging.lock().unwrap_or_else(PoisonError::into_inner);
         {
             // Under the lock, so that no write is half-way.
             let _writer = side.writer();

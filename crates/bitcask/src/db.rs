@@ -10,7 +10,7 @@ use crate::iter::{Iter, Keys};
 use crate::opening;
 use crate::options::{Maintenance, Options, PutOptions};
 use crate::read::Value;
-use crate::status::Status;
+use crate::status::{MergeReport, Status};
 use crate::store::Store;
 use crate::threads::Threads;
 use crate::vfs::Vfs;
@@ -201,6 +201,64 @@ impl Bitcask {
     /// [`Error::Closed`](crate::Error::Closed). Closing it again does nothing.
     pub fn close(&self) -> Result<()> {
         self.handle.close()
+    }
+
+    /// Gives back the space of dead records: closes the active file if anything in it is dead, and merges every file of
+    /// which more than a twentieth is dead, whatever the thresholds of [`MergeOptions`](crate::MergeOptions). Reads and
+    /// writes go on meanwhile. It needs at most one file of extra space. What is written while it runs is left to the next.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// for _ in 0..100 {
+    ///     db.put("counter", "the last one counts")?;
+    /// }
+    /// let report = db.merge()?;
+    /// assert_eq!((report.values_copied, report.records_dropped), (1, 99));
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::MergePaused`](crate::Error::MergePaused) while merges are paused. When the disk is full or fails, the merge
+    /// ends, nothing is lost, and what was merged before stays merged.
+    pub fn merge(&self) -> Result<MergeReport> {
+        self.store().merge()
+    }
+
+    /// Merges the files that `choose` picks of so many immutable ones, oldest first, worth it or not.
+    #[cfg(test)]
+    pub(crate) fn merge_chosen(
+        &self,
+        choose: impl FnOnce(usize) -> std::ops::Range<usize>,
+    ) -> Result<MergeReport> {
+        self.store().merge_chosen(choose)
+    }
+
+    /// Closes the active file.
+    #[cfg(test)]
+    pub(crate) fn rotate(&self) -> Result<()> {
+        let side = self.store().write_side()?;
+        self.store().rotate(side)?;
+        self.store().seal_rotated(side)
+    }
+
+    /// Whether a trigger of the store's [`MergeOptions`](crate::MergeOptions) is reached.
+    pub fn needs_merge(&self) -> bool {
+        self.store().needs_merge()
+    }
+
+    /// Holds the merge in progress and all later ones until [`Bitcask::resume_merge`]. Not kept across a close.
+    pub fn pause_merge(&self) -> Result<()> {
+        self.store().write_side()?.merge_control.set_paused(true);
+        Ok(())
+    }
+
+    /// Lets merges go on.
+    pub fn resume_merge(&self) -> Result<()> {
+        let side = self.store().write_side()?;
+        side.merge_control.set_paused(false);
+        side.to_merge.raise();
+        Ok(())
     }
 
     /// The state of the store: its size, its files, and what the open found.

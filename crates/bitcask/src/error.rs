@@ -110,6 +110,10 @@ pub enum Error {
         cause: String,
     },
 
+    /// A merge was asked for while merges are paused.
+    #[error("merges are paused: resume them first")]
+    MergePaused,
+
     /// Options that contradict each other or leave the allowed range.
     #[error("invalid options: {reason}")]
     InvalidOptions {

@@ -7,10 +7,11 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use crate::catalog::{Catalog, MakeError};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::format::footer::Ending;
+use crate::location::Slot;
 use crate::options::Durability;
 use crate::recovery::inventory::Inventory;
 use crate::store::{Store, WriteSide};
@@ -24,26 +25,29 @@ impl Store {
             return Ok(());
         }
         side.check_lock()?;
-        let slot = self.files.free_slot().ok_or(Error::Full {
-            what: "the table of open files",
-            remedy: "merge the store, or raise max_file_size",
-        })?;
+        let slot = self.free_slot()?;
         let placement = Placement::new(&*self.dir, self.options.max_file_size);
         let last_timestamp = side.writer().timestamps.last();
         let made = catalog.make_file(&*self.dir, &self.identity, slot, placement, last_timestamp);
-        let file = made.map_err(|error| match error {
-            MakeError::Undone(error) => error,
-            MakeError::InDoubt(error) => side.poison(&error),
-        })?;
+        let file = made.map_err(|error| side.make_failed(error))?;
         self.files.insert(Arc::clone(&file));
         self.order().push(Arc::clone(&file));
         side.writer().successor = Some(file);
         Ok(())
     }
 
-    fn catalog<'a>(&self, side: &'a WriteSide) -> Result<MutexGuard<'a, Catalog>> {
+    /// A slot for a file that is about to be made, under the catalog lock.
+    pub(crate) fn free_slot(&self) -> Result<Slot> {
+        self.files.free_slot().ok_or(Error::Full {
+            what: "the table of open files",
+            remedy: "merge the store, or raise max_file_size",
+        })
+    }
+
+    /// The catalog lock, unless an earlier failure forbids to change anything.
+    pub(crate) fn catalog<'a>(&self, side: &'a WriteSide) -> Result<MutexGuard<'a, Catalog>> {
         side.check()?;
-        Ok(side.catalog.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(side.catalog())
     }
 
     /// Gives each file that was rotated away from its footer and its hint file, oldest first.

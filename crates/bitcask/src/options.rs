@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::merge_options::MergeOptions;
 pub use crate::vfs::Io;
 
 /// What survives once a write has returned. Set per store with [`Options::durability`], per write with
@@ -42,6 +43,7 @@ pub struct Options {
     pub(crate) io: Io,
     pub(crate) max_file_size: u64,
     pub(crate) max_value_size: u64,
+    pub(crate) merge: MergeOptions,
     pub(crate) maintenance: Maintenance,
 }
 
@@ -62,6 +64,7 @@ impl Default for Options {
             io: Io::Mapped,
             max_file_size: 256 << 20,
             max_value_size: 512 << 20,
+            merge: MergeOptions::default(),
             maintenance: Maintenance::Threads,
         }
     }
@@ -113,6 +116,12 @@ impl Options {
         self
     }
 
+    /// When merges run by themselves, and what they may take. Default: [`MergeOptions::new`].
+    pub fn merge(mut self, options: MergeOptions) -> Self {
+        self.merge = options;
+        self
+    }
+
     #[cfg(test)]
     pub(crate) fn maintenance(mut self, maintenance: Maintenance) -> Self {
         self.maintenance = maintenance;
@@ -139,7 +148,7 @@ impl Options {
         if self.durability == Durability::Interval(Duration::ZERO) {
             return refuse("an interval of zero: use Durability::Always".to_owned());
         }
-        Ok(())
+        self.merge.check()
     }
 }
 

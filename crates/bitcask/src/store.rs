@@ -4,30 +4,31 @@
 //!
 //! | rank | lock | guards | I/O under it |
 //! |---|---|---|---|
-//! | 0 | `WriteSide::sealing` | the oldest file without a footer | yes |
-//! | 1 | `WriteSide::catalog` | the manifest | yes |
-//! | 2 | `WriteSide::writer` | the end of the log | only the record being appended |
-//! | 3 | the syncer's state | whose turn it is to sync | no |
-//! | 4 | `Store::order` | the files in log order, for reports | no |
-//! | 5 | a shard of the keydir | its entries | no |
+//! | 0 | `WriteSide::merging` | whose turn it is to merge | yes |
+//! | 1 | `WriteSide::sealing` | the oldest file without a footer | yes |
+//! | 2 | `WriteSide::catalog` | the manifest, and which files there are | yes |
+//! | 3 | `WriteSide::writer` | the end of the log, and the counts of live records | only the record being appended |
+//! | 4 | the syncer's state | whose turn it is to sync | no |
+//! | 5 | `Store::order` | the files in log order, for reports | no |
+//! | 6 | a shard of the keydir | its entries | no |
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, MakeError};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file_table::FileTable;
 use crate::format::manifest::Identity;
-use crate::format::position::FileId;
 use crate::format::record::KEY_MAX;
 use crate::keydir::Keydir;
+use crate::merge_control::MergeControl;
 use crate::options::{Io, Options};
 use crate::signal::Signal;
-use crate::status::{FileState, FileStatus, Recovery, Status};
+use crate::status::Recovery;
 use crate::syncer::Syncer;
 use crate::vfs::{Dir, Lock};
 use crate::writer::{AppendError, Writer};
@@ -55,10 +56,15 @@ pub(crate) struct WriteSide {
     pub(crate) syncer: Syncer,
     /// Held while a file gets its footer.
     pub(crate) sealing: Mutex<()>,
+    /// Held by the merge in progress.
+    pub(crate) merging: Mutex<()>,
+    pub(crate) merge_control: MergeControl,
     /// Raised when the writer will need a successor, or space.
     pub(crate) to_prepare: Signal,
     /// Raised when a file was rotated away from.
     pub(crate) to_seal: Signal,
+    /// Raised when a file was completed.
+    pub(crate) to_merge: Signal,
     /// `Writer::appended` behind the last tombstone: what the absence of a key may rest on.
     pub(crate) deleted: AtomicU64,
     /// When, by the monotonic clock, the last sync by interval was: for stores without threads.
@@ -75,8 +81,11 @@ impl WriteSide {
             syncer: Syncer::new(writer.end()),
             writer: Mutex::new(writer),
             sealing: Mutex::new(()),
+            merging: Mutex::new(()),
+            merge_control: MergeControl::default(),
             to_prepare: Signal::default(),
             to_seal: Signal::default(),
+            to_merge: Signal::default(),
             deleted: AtomicU64::new(0),
             last_sync: Mutex::new(Duration::ZERO),
             poison: OnceLock::new(),
@@ -88,6 +97,11 @@ impl WriteSide {
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         // Who panics under this lock poisons the store: see `check`.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The catalog lock, poisoned or not: for looking.
+    pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses when an earlier failure forbids to acknowledge anything.
@@ -120,6 +134,14 @@ impl WriteSide {
         match error {
             AppendError::Undone(error) => error,
             AppendError::InDoubt(error) => self.poison(&error),
+        }
+    }
+
+    /// The error of a file that could not be made; poisons where the manifest is in doubt.
+    pub(crate) fn make_failed(&self, error: MakeError) -> Error {
+        match error {
+            MakeError::Undone(error) => error,
+            MakeError::InDoubt(error) => self.poison(&error),
         }
     }
 
@@ -166,55 +188,6 @@ impl Store {
     pub(crate) fn io(&self) -> Io {
         if self.dir.can_map() { Io::Mapped } else { Io::Syscall }
     }
-
-    pub(crate) fn status(&self) -> Status {
-        let order = self.order().clone();
-        let active = match &self.write_side {
-            Some(side) => Some(side.writer().active.id()),
-            None => active_of(&order),
-        };
-        let mut seen_active = false;
-        let files: Vec<FileStatus> = order
-            .iter()
-            .map(|file| {
-                let is_active = active == Some(file.id());
-                // Behind the end of the log there is nothing but what was made ahead.
-                let state = match (is_active, seen_active || file.data_len() == 0) {
-                    (true, _) => FileState::Active,
-                    (false, false) => FileState::Immutable,
-                    (false, true) => FileState::Successor,
-                };
-                seen_active |= is_active;
-                let (len, live_bytes) = (file.data_len(), file.live_bytes());
-                FileStatus {
-                    name: file.name().to_owned(),
-                    state,
-                    len,
-                    live_bytes,
-                    dead_bytes: len.saturating_sub(live_bytes),
-                    live_keys: file.live_keys(),
-                }
-            })
-            .collect();
-        Status {
-            keys: self.keydir.len(),
-            live_bytes: files.iter().map(|file| file.live_bytes).sum(),
-            dead_bytes: files.iter().map(|file| file.dead_bytes).sum(),
-            data_bytes: files.iter().map(|file| file.len).sum(),
-            keydir_bytes: self.keydir.memory_bytes(),
-            files,
-            io: self.io(),
-            recovery: self.recovery.clone(),
-            poisoned: self.write_side.as_ref().and_then(WriteSide::poison_cause),
-        }
-    }
-}
-
-/// The file at the end of the log, as a reader sees it, if records can still be appended to it.
-fn active_of(order: &[Arc<DataFile>]) -> Option<FileId> {
-    let last = order.iter().rfind(|file| file.data_len() > 0)?;
-    let is_sealed = matches!(last.footer(), Ok(Some(_)));
-    (!is_sealed).then(|| last.id())
 }
 
 /// Refuses a key that no record can hold.

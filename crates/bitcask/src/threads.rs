@@ -5,6 +5,7 @@
 //! | `bitcask-sync` | syncs by interval; marks an idle log |
 //! | `bitcask-prepare` | makes successors and allocates space ahead of need |
 //! | `bitcask-seal` | gives files that were rotated away from their footers and hint files |
+//! | `bitcask-merge` | merges by policy |
 //!
 //! A failure in one of them is not lost: either it poisons the store, or the work stays to be done and whoever
 //! cannot do without it meets the failure himself.
@@ -36,6 +37,7 @@ impl Threads {
             threads.spawn("bitcask-sync", move |store, side| sync(store, side, &to_sync))?;
             threads.spawn("bitcask-prepare", prepare)?;
             threads.spawn("bitcask-seal", seal)?;
+            threads.spawn("bitcask-merge", merge)?;
         }
         Ok(threads)
     }
@@ -60,6 +62,8 @@ impl Drop for Threads {
         if let Some(side) = &self.store.write_side {
             side.to_prepare.stop();
             side.to_seal.stop();
+            side.to_merge.stop();
+            side.merge_control.stop();
         }
         for thread in self.running.drain(..) {
             // A thread that panicked has poisoned the store, which says so to all who write.
@@ -93,5 +97,15 @@ fn prepare(store: &Store, side: &WriteSide) {
 fn seal(store: &Store, side: &WriteSide) {
     while side.to_seal.wait(None) != Woken::Stopped {
         let _ = store.seal_rotated(side);
+        side.to_merge.raise();
+    }
+}
+
+fn merge(store: &Store, side: &WriteSide) {
+    // A policy that is never followed needs no thread that wakes up for it; explicit merges are their callers'.
+    let interval = store.options.merge.check_interval;
+    while side.to_merge.wait(Some(interval)) != Woken::Stopped {
+        // Whether it went well is in the status.
+        let _ = store.merge_by_policy(side);
     }
 }

@@ -151,6 +151,11 @@ impl Writer {
         self.active.end()
     }
 
+    /// Whether the active file holds values or tombstones.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.has_keys
+    }
+
     /// Whether a record of `len` bytes may go into the active file. A file without any takes a record of any length.
     pub(crate) fn has_room(&self, len: u64) -> bool {
         !self.has_keys || self.active.data_len() + scan::MARKER_LEN + len <= self.max_file_size
@@ -169,6 +174,11 @@ impl Writer {
         self.unsealed.push(previous);
         self.has_keys = false;
         Ok(true)
+    }
+
+    /// Whether the file was rotated away from and is not known to have a durable footer yet.
+    pub(crate) fn is_unsealed(&self, file: &DataFile) -> bool {
+        self.unsealed.iter().any(|unsealed| unsealed.id() == file.id())
     }
 
     /// How many of the bytes appended since the open the last sync marker claims to be synced.

@@ -5,15 +5,15 @@
 //! - Bytes below `data_len` never change while the file is open.
 //! - `synced_len <= data_len`; it is raised only after a sync has returned.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::layout;
 use crate::error::{Error, Result};
 use crate::format::file_header::{FileHeader, StoreId};
 use crate::format::footer::{self, Footer};
-use crate::format::position::{FileId, LogPosition};
-use crate::format::record::{Kind, RecordHeader, Seed};
+use crate::format::position::{self, FileId, LogPosition};
+use crate::format::record::{FIXED_LEN, Kind, RecordHeader, Seed};
 use crate::location::{Location, Slot};
 use crate::vfs::{self, Access, Dir, File};
 
@@ -29,6 +29,11 @@ pub(crate) struct DataFile {
     /// Rounded bytes of the records in this file that the keydir points to, and their count.
     live_bytes: AtomicU64,
     live_keys: AtomicU64,
+    /// Bytes of the tombstones that the merge which made this file had to keep, and their count.
+    held_bytes: AtomicU64,
+    held_keys: AtomicU64,
+    /// The footer, once it was read or written.
+    known_footer: OnceLock<Footer>,
 }
 
 impl DataFile {
@@ -121,6 +126,9 @@ impl DataFile {
             synced_len: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
             live_keys: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
+            held_keys: AtomicU64::new(0),
+            known_footer: OnceLock::new(),
         }
     }
 
@@ -143,6 +151,16 @@ impl DataFile {
     /// Where the first record starts.
     pub(crate) fn first_record(&self) -> u64 {
         self.header.len()
+    }
+
+    /// Whether a merge made this file.
+    pub(crate) fn is_merge_output(&self) -> bool {
+        !self.header.inputs.is_empty()
+    }
+
+    /// Bytes that every file has of its own: its header and its link.
+    pub(crate) fn own_len(&self) -> u64 {
+        self.first_record() + (FIXED_LEN + position::LEN) as u64
     }
 
     /// The length in bytes of what is written and published, without footer or preallocated tail.
@@ -197,10 +215,25 @@ impl DataFile {
         self.live_keys.fetch_sub(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn held_keys(&self) -> u64 {
+        self.held_keys.load(Ordering::Relaxed)
+    }
+
+    /// Counts tombstones that the merge which made this file had to keep.
+    pub(crate) fn count_held(&self, bytes: u64, keys: u64) {
+        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.held_keys.fetch_add(keys, Ordering::Relaxed);
+    }
+
     /// Begins counting anew.
-    pub(crate) fn forget_live(&self) {
-        self.live_bytes.store(0, Ordering::Relaxed);
-        self.live_keys.store(0, Ordering::Relaxed);
+    pub(crate) fn forget_counts(&self) {
+        for count in [&self.live_bytes, &self.live_keys, &self.held_bytes, &self.held_keys] {
+            count.store(0, Ordering::Relaxed);
+        }
     }
 
     /// The length of the file on disk, with footer and preallocated tail.
@@ -259,6 +292,16 @@ impl DataFile {
         record.extend_from_slice(&payload);
         self.truncate(footer.data_len)?;
         self.write(&record, footer.data_len)
+    }
+
+    /// As [`DataFile::footer`], read once: a footer never changes.
+    pub(crate) fn known_footer(&self) -> Result<Option<Footer>> {
+        if self.known_footer.get().is_none()
+            && let Some(footer) = self.footer()?
+        {
+            let _ = self.known_footer.set(footer);
+        }
+        Ok(self.known_footer.get().cloned())
     }
 
     /// The footer, when the file ends with one: then the file is complete. Only reading can fail.

@@ -27,7 +27,7 @@ const FRONT_LEN: usize = 64;
 const CHECKSUM_LEN: usize = 4;
 
 /// The most inputs that a header may name: a run of files of at most this many.
-const INPUTS_MAX: u32 = 4096;
+pub(crate) const INPUTS_MAX: usize = 4096;
 
 /// How the records of a log are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl FileHeader {
         bytes.extend_from_slice(&self.salt.to_le_bytes());
         bytes.extend_from_slice(&[0; 12]);
         let count = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX);
-        debug_assert!(count <= INPUTS_MAX, "a merge takes at most {INPUTS_MAX} inputs");
+        debug_assert!(self.inputs.len() <= INPUTS_MAX, "a merge takes at most {INPUTS_MAX} inputs");
         bytes.extend_from_slice(&count.to_le_bytes());
         for input in &self.inputs {
             bytes.extend_from_slice(&input.0.to_le_bytes());
@@ -91,7 +91,7 @@ impl FileHeader {
     /// How many bytes the header takes whose first 64 are `front`; `None` when that cannot be a header.
     pub(crate) fn encoded_len(front: &[u8]) -> Option<usize> {
         let count = u32::from_le_bytes(*front.get(60..)?.first_chunk()?);
-        let count = usize::try_from(count).ok().filter(|_| count <= INPUTS_MAX)?;
+        let count = usize::try_from(count).ok().filter(|&count| count <= INPUTS_MAX)?;
         Some(FRONT_LEN + 8 * count + CHECKSUM_LEN)
     }
 

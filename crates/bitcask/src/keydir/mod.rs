@@ -76,14 +76,13 @@ impl Keydir {
         self.write_shard(digest.shard()).remove(digest)
     }
 
-    /// Gives `digest` the location `new` if it has the location `expected`. Tells whether it did.
-    #[cfg_attr(not(test), expect(dead_code, reason = "merges will move records by these"))]
+    /// As [`ShardWriter::replace`].
+    #[cfg(test)]
     pub(crate) fn replace(&self, digest: Digest, expected: Location, new: Location) -> bool {
         self.write_shard(digest.shard()).replace(digest, expected, new)
     }
 
     /// Removes the entry of `digest` if it has the location `expected`. Tells whether it did.
-    #[cfg_attr(not(test), expect(dead_code, reason = "merges will move records by these"))]
     pub(crate) fn remove_if(&self, digest: Digest, expected: Location) -> bool {
         self.write_shard(digest.shard()).remove_if(digest, expected)
     }
@@ -162,6 +161,12 @@ impl ShardWriter<'_> {
         *self.table = Table::new();
     }
 
+    /// As [`Keydir::get`].
+    pub(crate) fn get(&self, digest: Digest) -> Option<Location> {
+        self.assert_owns(digest);
+        self.table.get(digest)
+    }
+
     /// As [`Keydir::insert`]. Fastest in digest order.
     pub(crate) fn insert(&mut self, digest: Digest, location: Location) -> Option<Location> {
         self.assert_owns(digest);
@@ -174,7 +179,7 @@ impl ShardWriter<'_> {
         self.table.remove(digest)
     }
 
-    /// As [`Keydir::replace`].
+    /// Gives `digest` the location `new` if it has the location `expected`. Tells whether it did.
     pub(crate) fn replace(&mut self, digest: Digest, expected: Location, new: Location) -> bool {
         self.assert_owns(digest);
         self.table.replace(digest, expected, new)

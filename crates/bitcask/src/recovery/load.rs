@@ -67,7 +67,7 @@ impl Loader<'_> {
         while let Err(broken) = self.fill(&sources) {
             self.keydir.clear();
             for source in &sources {
-                source.file.forget_live();
+                source.file.forget_counts();
             }
             recovery.hints_loaded -= 1;
             self.rebuild_hints(&mut sources[broken], recovery)?;
@@ -164,6 +164,9 @@ impl Loader<'_> {
                     return Err(index);
                 }
                 let replaced = if entry.is_tombstone {
+                    if source.file.is_merge_output() {
+                        source.file.count_held(entry.record_len(), 1);
+                    }
                     table.remove(digest)
                 } else {
                     let expiry = if entry.expiry.is_some() { Expiry::Some } else { Expiry::Never };

@@ -10,6 +10,8 @@ mod footers;
 mod harness;
 mod ledger;
 mod leftovers;
+mod merge;
+mod merge_rules;
 mod model;
 mod stories;
 mod workload;

@@ -173,6 +173,10 @@ impl Map {
         (Self(map), damaged)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn contains(&self, key: &[u8]) -> bool {
         self.0.contains_key(key)
     }

@@ -11,7 +11,7 @@ use super::harness::{self, random_time};
 use super::model::{Bounds, History, Map, Write};
 use crate::clock::Clock;
 use crate::vfs::sim::{Random, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, Options, PutOptions};
+use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, Options, PutOptions};
 
 /// The disk right before an operation that changes it, and what a crash there must leave.
 pub(super) struct Moment {
@@ -37,7 +37,10 @@ impl Settings {
         let durability = random_durability(random);
         Self {
             io,
-            options: Options::new().max_file_size(file_size).durability(durability),
+            options: Options::new()
+                .max_file_size(file_size)
+                .durability(durability)
+                .merge(MergeOptions::new().policy(MergePolicy::Never)),
             key_count: [4, 16, 50][random.index(3)],
             value_len: [1, 30, 120][random.index(3)],
             clock_step: [Duration::ZERO, Duration::from_micros(7), INTERVAL / 8][random.index(3)],
@@ -126,9 +129,10 @@ impl Workload {
     /// One random operation.
     pub(super) fn step(&mut self) {
         match self.random.below(100) {
-            0..45 => self.put(),
-            45..77 => self.delete(),
-            77..84 => self.get(),
+            0..42 => self.put(),
+            42..72 => self.delete(),
+            72..79 => self.merge(),
+            79..84 => self.get(),
             84..88 => self.sync(),
             88..96 => self.pass_time(),
             96..99 => {
@@ -261,6 +265,32 @@ impl Workload {
         self.watched(|it| {
             it.db().sync().unwrap();
             it.bounds.durable = it.history.len();
+        });
+    }
+
+    /// Merges what is worth it, or any neighbours; the map is the same after it.
+    fn merge(&mut self) {
+        let how = self.random.below(4);
+        let (from, to) = (self.random.next(), self.random.next());
+        self.watched(|it| {
+            let report = match how {
+                0 => it.db().merge(),
+                _ => it.db().merge_chosen(|count| {
+                    let count = count as u64;
+                    let start = from % count.max(1);
+                    let len = if count == 0 { 0 } else { 1 + to % (count - start).min(5) };
+                    usize::try_from(start).unwrap()..usize::try_from(start + len).unwrap()
+                }),
+            };
+            let report = report.unwrap_or_else(|error| panic!("the merge fails: {error}"));
+            assert_eq!(report.quarantined, []);
+            assert_eq!(report.not_removed, [""; 0]);
+            assert_eq!(Map::of(it.db()), *it.history.latest(), "after merging");
+            if report.runs > 0 {
+                // A record is dropped only for a durable one.
+                it.bounds.durable = it.history.len();
+                it.bounds.acked = it.history.len();
+            }
         });
     }
 

@@ -1,0 +1,76 @@
+//! What is known of each file of an open store, taken at one moment.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::file::data_file::DataFile;
+use crate::format::footer::Footer;
+use crate::format::position::FileId;
+use crate::merge::plan::FileFacts;
+use crate::status::MergeVerdict;
+use crate::store::{Store, WriteSide};
+
+/// The files in log order, and the facts about each.
+pub(crate) struct Survey {
+    pub(crate) files: Vec<Arc<DataFile>>,
+    pub(crate) facts: Vec<FileFacts>,
+    /// The timestamp of the last published record.
+    pub(crate) published: u64,
+}
+
+impl Store {
+    /// Surveys a store that is open for writing. Files from `fresh_from` on count as outputs of the merge in progress.
+    pub(crate) fn survey(&self, side: &WriteSide, fresh_from: Option<FileId>) -> Survey {
+        let quarantined = side.merge_control.quarantined();
+        // Under the catalog lock files neither come nor go.
+        let catalog = side.catalog();
+        let files = self.order().clone();
+        // Footers are read once for each file, before the writer is held up.
+        let footers: Vec<_> = files.iter().map(|file| file.known_footer()).collect();
+        // Under the writer lock live counts do not change, and all records are published.
+        let writer = side.writer();
+        let published = writer.timestamps.last();
+        let facts = files.iter().zip(footers).map(|(file, footer)| {
+            let excluded = if file.id() == writer.active.id() {
+                Some(MergeVerdict::Active)
+            } else if writer.successor.as_ref().is_some_and(|successor| successor.id() == file.id()) {
+                Some(MergeVerdict::Successor)
+            } else if let Some(reason) = quarantined.get(&file.id()) {
+                Some(MergeVerdict::Quarantined { reason: reason.clone() })
+            } else if !matches!(footer, Ok(Some(_))) || writer.is_unsealed(file) {
+                Some(MergeVerdict::Unsealed)
+            } else {
+                None
+            };
+            let mut facts = facts_of(file, footer);
+            let listed = catalog.manifest.files.iter().find(|listed| listed.id == file.id());
+            facts.clean = listed.map_or(0, |listed| listed.clean);
+            if excluded.is_none() && facts.live_keys == facts.keys - facts.tombstones {
+                // Every value in it is the newest record of its key: none is superseded by anything published.
+                facts.clean = facts.clean.max(published);
+            }
+            FileFacts { excluded, is_fresh: fresh_from.is_some_and(|from| file.id() >= from), ..facts }
+        });
+        let facts = facts.collect();
+        Survey { files, facts, published }
+    }
+}
+
+/// What a file says of itself.
+pub(crate) fn facts_of(file: &DataFile, footer: Result<Option<Footer>>) -> FileFacts {
+    let footer = footer.ok().flatten();
+    let count = |count: fn(&Footer) -> u64| footer.as_ref().map_or(0, count);
+    FileFacts {
+        excluded: None,
+        is_fresh: false,
+        bytes: file.data_len().saturating_sub(file.own_len()),
+        live_bytes: file.live_bytes(),
+        held_bytes: file.held_bytes(),
+        keys: count(|footer| footer.values + footer.tombstones),
+        live_keys: file.live_keys(),
+        held_keys: file.held_keys(),
+        tombstones: count(|footer| footer.tombstones),
+        last_timestamp: count(|footer| footer.last_timestamp),
+        clean: 0,
+    }
+}

@@ -1,0 +1,173 @@
+//! Putting an output into the place of its run.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file::hint_file::Hints;
+use crate::file::layout;
+use crate::format::footer::{Ending, Footer};
+use crate::format::hint;
+use crate::format::manifest::ListedFile;
+use crate::keydir::SHARD_COUNT;
+use crate::location::{Expiry, Location};
+use crate::merge::copy::Copied;
+use crate::recovery::inventory::Inventory;
+use crate::status::MergeReport;
+use crate::store::{Store, WriteSide};
+use crate::vfs::{self, Access};
+
+/// How many entries of one shard are exchanged before its lock is let go: some microseconds.
+const ENTRIES_AT_ONCE: usize = 256;
+
+impl Store {
+    /// Makes the output complete and puts it into the place of its inputs.
+    #[expect(clippy::too_many_arguments, reason = "one step of merge_run, in a file of its own")]
+    pub(super) fn install(
+        &self,
+        side: &WriteSide,
+        inputs: &[Arc<DataFile>],
+        previous: Option<&Arc<DataFile>>,
+        output: Arc<DataFile>,
+        inventory: Inventory,
+        published: u64,
+        copied: &Copied,
+        report: &mut MergeReport,
+    ) -> Result<()> {
+        let installed = if inventory.has_keys() || follows_a_cut(previous)? {
+            let sealed = self.seal_output(&output, inventory);
+            match sealed {
+                Ok(sealed) => Some(sealed),
+                Err(error) => {
+                    self.discard_output(side, &output);
+                    return Err(error);
+                }
+            }
+        } else {
+            // Nothing is left of the run.
+            self.discard_output(side, &output);
+            None
+        };
+        let listed = self.list(side, inputs, installed.as_ref().map(|(file, _)| file), published);
+        if let Err(error) = listed {
+            // After a failed sync of the manifest it may be listed.
+            if side.check().is_ok() && installed.is_some() {
+                self.discard_output(side, &output);
+            }
+            return Err(error);
+        }
+        if let Some((file, hints)) = &installed {
+            self.lead_to(inputs, file, hints)?;
+            file.count_held(copied.held_bytes, copied.tombstones);
+            report.outputs += 1;
+            report.bytes_after += file.data_len();
+        }
+        // A put publishes and counts under the writer lock.
+        let still_led_to = {
+            let _writer = side.writer();
+            inputs.iter().find(|input| input.live_keys() != 0)
+        };
+        if let Some(input) = still_led_to {
+            let what = format!("{} keys lead into it after its merge: please report this", input.live_keys());
+            return Err(side.poison(&Error::corruption(input.name(), 0, what)));
+        }
+        {
+            let _catalog = side.catalog();
+            self.files.remove(inputs);
+        }
+        for input in inputs {
+            for name in [input.name().to_owned(), layout::hint(input.id())] {
+                if vfs::remove_if_present(&*self.dir, &name).is_err() {
+                    report.not_removed.push(name);
+                }
+            }
+        }
+        report.runs += 1;
+        report.inputs += inputs.len() as u64;
+        report.bytes_before += inputs.iter().map(|input| input.data_len()).sum::<u64>();
+        report.values_copied += copied.values;
+        report.tombstones_kept += copied.tombstones;
+        report.records_dropped += copied.dropped;
+        Ok(())
+    }
+
+    /// Gives the output its footer and its hint file, and opens it for reading.
+    fn seal_output(&self, output: &DataFile, inventory: Inventory) -> Result<(Arc<DataFile>, Hints)> {
+        output.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp)?;
+        output.sync()?;
+        let (data_len, store) = (inventory.end, self.identity.store);
+        let hints = inventory.into_hints(store, output, &self.keydir);
+        hints.write_if_possible(&*self.dir);
+        let file = DataFile::open(&*self.dir, output.id(), store, output.slot(), Access::Read, 0)?;
+        file.set_data_len(data_len);
+        file.raise_synced_len(data_len);
+        Ok((file, hints))
+    }
+
+    /// Makes the manifest list the output instead of its inputs, durably; and the file table hold both.
+    fn list(
+        &self,
+        side: &WriteSide,
+        inputs: &[Arc<DataFile>],
+        output: Option<&Arc<DataFile>>,
+        published: u64,
+    ) -> Result<()> {
+        // A record was dropped because of a later one: that must not be lost now.
+        let appended = side.writer().appended;
+        self.sync_through(side, appended)?;
+        let last_timestamp = side.writer().timestamps.last();
+        let mut catalog = self.catalog(side)?;
+        self.dir.sync().map_err(|source| side.poison(&Error::io("sync", "the store's directory", source)))?;
+        let mut manifest = catalog.manifest.clone();
+        let is_input = |listed: &ListedFile| inputs.iter().any(|input| input.id() == listed.id);
+        let place = manifest.files.iter().position(is_input).unwrap_or(manifest.files.len());
+        manifest.files.retain(|listed| !is_input(listed));
+        if let Some(output) = output {
+            manifest.files.insert(place, ListedFile { id: output.id(), clean: published });
+        }
+        let footers = inputs.iter().filter_map(|input| input.known_footer().ok().flatten());
+        let merged_through = footers.map(|footer: Footer| footer.last_timestamp).max().unwrap_or(0);
+        manifest.merged_through = manifest.merged_through.max(merged_through);
+        let installed = catalog.install(&*self.dir, manifest, last_timestamp);
+        installed.map_err(|error| side.make_failed(error))?;
+        if let Some(output) = output {
+            self.files.insert(Arc::clone(output));
+        }
+        let mut order = self.order();
+        order.retain(|file| !inputs.iter().any(|input| input.id() == file.id()));
+        order.splice(place..place, output.cloned());
+        Ok(())
+    }
+
+    /// Leads the keydir to the output wherever it still leads into the run. An entry that does leads to the newest record
+    /// of its key in the run, for the inputs are immutable; the output holds that record, and the hints name it.
+    fn lead_to(&self, inputs: &[Arc<DataFile>], output: &DataFile, hints: &Hints) -> Result<()> {
+        let input_in = |location: Location| inputs.iter().find(|input| input.slot() == location.slot());
+        let mut buffer = Vec::new();
+        for shard in 0..SHARD_COUNT {
+            let section = hints.section(shard, &mut buffer);
+            let (section, _) = section.ok_or_else(|| Error::corruption(output.name(), 0, "its hints"))?;
+            let mut entries = hint::entries(section).flatten().peekable();
+            while entries.peek().is_some() {
+                let mut table = self.keydir.write_shard(shard);
+                for entry in entries.by_ref().take(ENTRIES_AT_ONCE).filter(|entry| !entry.is_tombstone) {
+                    let digest = self.keydir.digest(entry.key);
+                    let Some(old) = table.get(digest) else { continue };
+                    let Some(input) = input_in(old) else { continue };
+                    let expiry = if entry.expiry.is_some() { Expiry::Some } else { Expiry::Never };
+                    let new = Location::new(output.slot(), entry.offset, entry.record_len(), expiry);
+                    table.replace(digest, old, new);
+                    output.count_live(new);
+                    input.count_dead(old);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Behind a file that recovery cut only a file follows whose link names it: such a link must stay.
+fn follows_a_cut(previous: Option<&Arc<DataFile>>) -> Result<bool> {
+    let Some(previous) = previous else { return Ok(false) };
+    Ok(previous.known_footer()?.is_some_and(|footer| footer.ending == Ending::Cut))
+}

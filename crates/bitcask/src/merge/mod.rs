@@ -1,0 +1,238 @@
+//! Merge: giving back the space of dead records.
+//!
+//! ```text
+//! survey   what is known of each file, at one moment; choose a run of neighbouring immutable files
+//! reserve  an id for the output in the manifest, before a file has it
+//! copy     what must stay, in log order, to the output; sync it; read it back
+//! install  sync the log to its end: a record may be dropped only for a durable one
+//!          sync the directory; replace the manifest by one in which the output has the run's place
+//!          lead the keydir to the output; take the inputs out of the file table; remove them
+//! ```
+//! The output takes the place of its run, so log order stays write order. Reads and writes go on throughout: locations are
+//! exchanged one by one, each only where the keydir still leads into the run. A crash before the manifest is replaced leaves
+//! the old files and an unlisted output; one after it the new file and unlisted inputs. The next open removes either.
+
+mod copy;
+mod facts;
+mod install;
+mod output;
+mod plan;
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
+use self::copy::{Copied, Copier, CopyError};
+pub(crate) use self::facts::{Survey, facts_of};
+use self::output::Output;
+pub(crate) use self::plan::{FileFacts, Thoroughness, judge};
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::file::hint_file::Hints;
+use crate::format::position::FileId;
+use crate::merge_control::Pace;
+use crate::recovery::inventory::Inventory;
+use crate::status::{MergeReport, MergeVerdict};
+use crate::store::{Store, WriteSide};
+
+impl Store {
+    /// Merges everything worth it, whatever the thresholds.
+    pub(crate) fn merge(&self) -> Result<MergeReport> {
+        self.check_open()?;
+        let side = self.write_side()?;
+        let _one_at_a_time = side.merging.lock().unwrap_or_else(PoisonError::into_inner);
+        if side.merge_control.is_paused() {
+            return Err(Error::MergePaused);
+        }
+        let has_dead_bytes = {
+            let survey = self.survey(side, None);
+            let active = survey.facts.iter().find(|facts| facts.excluded == Some(MergeVerdict::Active));
+            active.is_some_and(|active| active.dead_bytes() > 0)
+        };
+        if has_dead_bytes {
+            self.rotate(side)?;
+        }
+        self.seal_rotated(side)?;
+        // The id that the next file gets.
+        let fresh_from = FileId(side.catalog().manifest.next_file.0 - 1);
+        let mut report = MergeReport::default();
+        self.merge_runs(side, Thoroughness::Everything, Some(fresh_from), &mut report)?;
+        Ok(report)
+    }
+
+    /// Merges what the options ask for.
+    pub(crate) fn merge_by_policy(&self, side: &WriteSide) -> Result<MergeReport> {
+        let _one_at_a_time = side.merging.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = MergeReport::default();
+        if !self.options.merge.allows(self.clock.now_us()) || side.merge_control.is_paused() {
+            return Ok(report);
+        }
+        if self.active_is_mostly_dead(side) {
+            self.rotate(side)?;
+            self.seal_rotated(side)?;
+        }
+        let merged = self.merge_runs(side, Thoroughness::Triggers, None, &mut report);
+        side.merge_control.set_failure(merged.as_ref().err().map(ToString::to_string));
+        merged.map(|()| report)
+    }
+
+    /// Merges the files that `choose` picks of so many immutable ones, oldest first, worth it or not.
+    #[cfg(test)]
+    pub(crate) fn merge_chosen(&self, choose: impl FnOnce(usize) -> Range<usize>) -> Result<MergeReport> {
+        self.check_open()?;
+        let side = self.write_side()?;
+        let _one_at_a_time = side.merging.lock().unwrap_or_else(PoisonError::into_inner);
+        let survey = self.survey(side, None);
+        let count = survey.facts.iter().take_while(|facts| facts.excluded.is_none()).count();
+        let mut report = MergeReport::default();
+        let run = choose(count);
+        if !run.is_empty() {
+            let mut pace = Pace::new(0, self.clock.monotonic());
+            self.merge_run(side, &survey, run, &mut pace, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// Whether the options ask for a merge.
+    pub(crate) fn needs_merge(&self) -> bool {
+        let Some(side) = &self.write_side else { return false };
+        let survey = self.survey(side, None);
+        self.first_run(&survey, Thoroughness::Triggers).is_some()
+    }
+
+    /// Closes the active file, so that a merge can take it, and goes on in the next.
+    pub(crate) fn rotate(&self, side: &WriteSide) -> Result<()> {
+        loop {
+            side.check()?;
+            {
+                let mut writer = side.writer();
+                self.check_open()?;
+                if !writer.has_keys() {
+                    return Ok(());
+                }
+                if writer.rotate().map_err(|error| side.append_failed(error))? {
+                    break;
+                }
+            }
+            self.prepare_successor(side)?;
+        }
+        side.to_prepare.raise();
+        side.to_seal.raise();
+        Ok(())
+    }
+
+    /// The active file is as long as one that is not small, and would trigger a merge if it were immutable.
+    fn active_is_mostly_dead(&self, side: &WriteSide) -> bool {
+        let options = &self.options.merge;
+        let survey = self.survey(side, None);
+        let active = survey.facts.iter().find(|facts| facts.excluded == Some(MergeVerdict::Active));
+        active.is_some_and(|active| {
+            let dead = active.dead_bytes();
+            let percent = dead.saturating_mul(100).checked_div(active.bytes).unwrap_or(0);
+            let is_mostly_dead =
+                percent >= u64::from(options.fragmentation_trigger) || dead >= options.dead_bytes_trigger;
+            is_mostly_dead && active.bytes >= options.small_file_threshold.max(1)
+        })
+    }
+
+    fn first_run(&self, survey: &Survey, how: Thoroughness) -> Option<Range<usize>> {
+        plan::first_run(&survey.facts, &self.options.merge, how, self.options.max_file_size)
+    }
+
+    /// Merges run by run until there is none left.
+    fn merge_runs(
+        &self,
+        side: &WriteSide,
+        how: Thoroughness,
+        fresh_from: Option<FileId>,
+        report: &mut MergeReport,
+    ) -> Result<()> {
+        // One pace for all runs, so that the rate holds over the pauses between them.
+        let mut pace = Pace::new(self.options.merge.rate, self.clock.monotonic());
+        loop {
+            let survey = self.survey(side, fresh_from);
+            let Some(run) = self.first_run(&survey, how) else { return Ok(()) };
+            self.merge_run(side, &survey, run, &mut pace, report)?;
+        }
+    }
+
+    /// Merges the files of `run`, which are immutable neighbours.
+    pub(crate) fn merge_run(
+        &self,
+        side: &WriteSide,
+        survey: &Survey,
+        run: Range<usize>,
+        pace: &mut Pace,
+        report: &mut MergeReport,
+    ) -> Result<()> {
+        side.check()?;
+        let before = &survey.facts[..run.start];
+        let inputs = &survey.files[run.clone()];
+        let floor = before.iter().map(|facts| facts.clean).fold(survey.published, u64::min);
+        let output = self.make_output(side, inputs)?;
+        let file = Arc::clone(&output.file);
+        match self.copy_run(side, inputs, output, floor, pace) {
+            Ok((copied, inventory)) => {
+                let published = survey.published;
+                let previous = run.start.checked_sub(1).map(|index| &survey.files[index]);
+                self.install(side, inputs, previous, file, inventory, published, &copied, report)
+            }
+            Err(error) => {
+                self.discard_output(side, &file);
+                match error {
+                    CopyError::Input(index, damage) => {
+                        side.merge_control.quarantine(inputs[index].id(), damage.to_string());
+                        report.quarantined.push(damage);
+                        Ok(())
+                    }
+                    CopyError::Failed(error) => Err(error),
+                    CopyError::Stopped => Err(Error::Closed),
+                }
+            }
+        }
+    }
+
+    fn make_output(&self, side: &WriteSide, inputs: &[Arc<DataFile>]) -> Result<Output> {
+        let last_timestamp = side.writer().timestamps.last();
+        let mut catalog = self.catalog(side)?;
+        let slot = self.free_slot()?;
+        let ids = inputs.iter().map(|input| input.id()).collect();
+        let made = catalog.make_output(&*self.dir, &self.identity, slot, ids, last_timestamp);
+        let file = made.map_err(|error| side.make_failed(error))?;
+        // No location leads to it yet, but the slot is taken.
+        self.files.insert(Arc::clone(&file));
+        Ok(Output::new(file))
+    }
+
+    /// Removes an output that is not listed, and so of no use.
+    fn discard_output(&self, side: &WriteSide, output: &Arc<DataFile>) {
+        {
+            let _catalog = side.catalog();
+            self.files.remove(std::slice::from_ref(output));
+        }
+        // If they cannot be removed, the next open will.
+        let _ = self.dir.remove(output.name());
+        let _ = Hints::remove(&*self.dir, output.id());
+    }
+
+    /// Fills the output with what must stay.
+    fn copy_run(
+        &self,
+        side: &WriteSide,
+        inputs: &[Arc<DataFile>],
+        mut output: Output,
+        floor: u64,
+        pace: &mut Pace,
+    ) -> Result<(Copied, Inventory), CopyError> {
+        let mut copier = Copier::new(self, side, inputs, floor, pace);
+        copier.run(&mut output)?;
+        let copied = copier.copied;
+        let end = output.offset();
+        // Read back, so that no input goes for an output that does not hold what was written to it.
+        let inventory = Inventory::take(&output.file, end, &self.keydir)?;
+        if inventory.end != end || inventory.defect.is_some() || !inventory.damaged.is_empty() {
+            let what = "what a merge wrote does not come back";
+            return Err(CopyError::Failed(Error::corruption(output.file.name(), inventory.end, what)));
+        }
+        Ok((copied, inventory))
+    }
+}

@@ -1,0 +1,72 @@
+//! The file that a merge makes: written in large pieces, synced on the way.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::file::data_file::DataFile;
+use crate::format::record::RecordHeader;
+
+/// How much is gathered before it is written.
+const PIECE: usize = 1 << 20;
+/// How much is written before it is synced: the sync at the end, for which nobody should wait long, has little to do.
+const SYNC_EVERY: u64 = 4 << 20;
+
+/// An output that is being written. Nothing refers to it before it is complete and synced.
+pub(crate) struct Output {
+    pub(crate) file: Arc<DataFile>,
+    buffer: Vec<u8>,
+    /// Where the buffer's first byte goes.
+    written: u64,
+    synced: u64,
+}
+
+impl Output {
+    /// An output in a file that holds its header only.
+    pub(crate) fn new(file: Arc<DataFile>) -> Self {
+        let written = file.first_record();
+        Self { file, buffer: Vec::new(), written, synced: written }
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Appends the front of a record. Its value follows by [`Output::extend`].
+    pub(crate) fn begin_record(&mut self, header: &RecordHeader, key: &[u8]) -> Result<()> {
+        let offset = self.offset();
+        if u32::try_from(offset).is_err() {
+            return Err(Error::Full {
+                what: "the output of a merge",
+                remedy: "lower max_file_size: what a merge keeps must lie below 4 GiB",
+            });
+        }
+        header.encode_front(self.file.seed(), offset, key, &mut self.buffer);
+        self.flush_from(PIECE)
+    }
+
+    /// Appends bytes of the value.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        self.flush_from(PIECE)
+    }
+
+    /// Writes all that is gathered.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.flush_from(1)
+    }
+
+    fn flush_from(&mut self, len: usize) -> Result<()> {
+        if self.buffer.len() < len {
+            return Ok(());
+        }
+        self.file.write(&self.buffer, self.written)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        if self.written - self.synced >= SYNC_EVERY {
+            self.file.sync()?;
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,301 @@
+//! Which files are merged, and why: a decision on numbers alone.
+//!
+//! A *run* is a stretch of neighbouring immutable files whose live and held bytes fit one output. The oldest run comes
+//! first, because superseded values in older files hold tombstones of later files back.
+
+use std::ops::Range;
+
+use crate::format::file_header::INPUTS_MAX;
+use crate::merge_options::MergeOptions;
+use crate::status::MergeVerdict;
+
+/// A tombstone of an input that no merge has looked at is taken for this long where its output is estimated.
+const TOMBSTONE_LEN: u64 = 64;
+/// So many small neighbours are joined without any other reason.
+const SMALL_RUN: usize = 4;
+/// A thorough merge leaves a file alone of which less than one in this many bytes is dead.
+const THOROUGH: u64 = 20;
+
+/// What is known of one file when a merge is planned. Bytes are without what every file has of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FileFacts {
+    /// Why the file cannot be merged; `None` when it can.
+    pub(crate) excluded: Option<MergeVerdict>,
+    /// Whether the file is an output of the merge in progress, which does not look at it again for dead bytes.
+    pub(crate) is_fresh: bool,
+    /// Bytes of records.
+    pub(crate) bytes: u64,
+    pub(crate) live_bytes: u64,
+    /// Bytes of tombstones that an earlier merge had to keep.
+    pub(crate) held_bytes: u64,
+    /// Count of values and tombstones.
+    pub(crate) keys: u64,
+    pub(crate) live_keys: u64,
+    pub(crate) held_keys: u64,
+    pub(crate) tombstones: u64,
+    pub(crate) last_timestamp: u64,
+    /// No value in the file is superseded by a record with a timestamp up to this one.
+    pub(crate) clean: u64,
+}
+
+impl FileFacts {
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.live_bytes + self.held_bytes)
+    }
+
+    pub(crate) fn dead_keys(&self) -> u64 {
+        self.keys.saturating_sub(self.live_keys + self.held_keys)
+    }
+
+    /// The share of keys or bytes that is dead, in percent; a file without keys is all dead.
+    fn fragmentation(&self, dead_bytes: u64, dead_keys: u64) -> u64 {
+        let percent = |part: u64, whole: u64| part.saturating_mul(100).checked_div(whole).unwrap_or(100);
+        percent(dead_keys, self.keys).max(percent(dead_bytes, self.bytes)).min(100)
+    }
+
+    /// What a merge would leave of the file, at most.
+    fn bytes_after(&self) -> u64 {
+        let raw_tombstones = self.tombstones.saturating_sub(self.held_keys);
+        let kept = self.live_bytes + self.held_bytes + raw_tombstones * TOMBSTONE_LEN;
+        kept.min(self.bytes)
+    }
+}
+
+/// How much a merge is to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thoroughness {
+    /// What reaches a threshold, once a trigger is reached.
+    Triggers,
+    /// Everything worth it, whatever the thresholds.
+    Everything,
+}
+
+/// The verdict on each file, oldest first.
+pub(crate) fn judge(files: &[FileFacts], options: &MergeOptions, how: Thoroughness) -> Vec<MergeVerdict> {
+    let live: u64 = files.iter().map(|file| file.live_bytes).sum();
+    let held: u64 = files.iter().map(|file| file.held_bytes).sum();
+    let too_many_held = held > live / 4;
+    // The highest timestamp of a file with held tombstones behind each file.
+    let mut held_behind = vec![0; files.len()];
+    let mut highest = 0;
+    for (file, held_behind) in files.iter().zip(&mut held_behind).rev() {
+        *held_behind = highest;
+        if file.held_bytes > 0 {
+            highest = highest.max(file.last_timestamp);
+        }
+    }
+    let mut floor = u64::MAX;
+    let mut verdicts = Vec::with_capacity(files.len());
+    for (file, held_behind) in files.iter().zip(held_behind) {
+        let may_shed = file.held_bytes > 0 && file.last_timestamp <= floor;
+        let holds_back = too_many_held && file.clean < held_behind;
+        verdicts.push(judge_one(file, options, how, may_shed, holds_back));
+        floor = floor.min(file.clean);
+    }
+    verdicts
+}
+
+fn judge_one(
+    file: &FileFacts,
+    options: &MergeOptions,
+    how: Thoroughness,
+    may_shed: bool,
+    holds_back: bool,
+) -> MergeVerdict {
+    if let Some(excluded) = &file.excluded {
+        return excluded.clone();
+    }
+    let (dead_bytes, dead_keys) = (file.dead_bytes(), file.dead_keys());
+    let fragmentation = file.fragmentation(dead_bytes, dead_keys);
+    let (is_fragmented, has_dead_bytes, is_small) = match how {
+        _ if file.is_fresh => (false, false, false),
+        Thoroughness::Triggers => (
+            fragmentation >= u64::from(options.fragmentation_threshold),
+            dead_bytes >= options.dead_bytes_threshold,
+            file.bytes < options.small_file_threshold,
+        ),
+        Thoroughness::Everything => {
+            let is_worth_it = dead_bytes.saturating_mul(THOROUGH) > file.bytes || file.keys == 0;
+            (is_worth_it, false, file.bytes < options.small_file_threshold)
+        }
+    };
+    if is_fragmented {
+        MergeVerdict::Fragmented { percent: u8::try_from(fragmentation).unwrap_or(100) }
+    } else if has_dead_bytes {
+        MergeVerdict::DeadBytes
+    } else if may_shed {
+        MergeVerdict::ShedsTombstones
+    } else if holds_back {
+        MergeVerdict::HoldsBack
+    } else if is_small {
+        MergeVerdict::Small
+    } else {
+        MergeVerdict::BelowThresholds
+    }
+}
+
+/// The first run to be merged; `None` when there is nothing worth it.
+pub(crate) fn first_run(
+    files: &[FileFacts],
+    options: &MergeOptions,
+    how: Thoroughness,
+    max_file_size: u64,
+) -> Option<Range<usize>> {
+    let verdicts = judge(files, options, how);
+    let runs = runs(files, &verdicts, max_file_size);
+    match how {
+        Thoroughness::Everything => runs.into_iter().next(),
+        Thoroughness::Triggers => {
+            let triggers =
+                |run: &Range<usize>| run_triggers(&files[run.clone()], &verdicts[run.clone()], options);
+            runs.iter().any(triggers).then(|| runs.into_iter().next()).flatten()
+        }
+    }
+}
+
+/// Whether a run is reason enough to begin.
+fn run_triggers(files: &[FileFacts], verdicts: &[MergeVerdict], options: &MergeOptions) -> bool {
+    let all_small = verdicts.iter().all(|verdict| *verdict == MergeVerdict::Small);
+    let triggers = |(file, verdict): (&FileFacts, &MergeVerdict)| match verdict {
+        MergeVerdict::Fragmented { percent } => {
+            *percent >= options.fragmentation_trigger || file.dead_bytes() >= options.dead_bytes_trigger
+        }
+        MergeVerdict::DeadBytes => file.dead_bytes() >= options.dead_bytes_trigger,
+        MergeVerdict::ShedsTombstones | MergeVerdict::HoldsBack => true,
+        _ => false,
+    };
+    (all_small && files.len() >= SMALL_RUN) || files.iter().zip(verdicts).any(triggers)
+}
+
+/// All runs, oldest first: neighbours that are to be merged, as many as fit one output.
+fn runs(files: &[FileFacts], verdicts: &[MergeVerdict], max_file_size: u64) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    while start < files.len() {
+        if !verdicts[start].will_merge() {
+            start += 1;
+            continue;
+        }
+        let mut bytes = files[start].bytes_after();
+        let mut end = start + 1;
+        while end < files.len() && verdicts[end].will_merge() && end - start < INPUTS_MAX {
+            bytes += files[end].bytes_after();
+            if bytes > max_file_size {
+                break;
+            }
+            end += 1;
+        }
+        // A small file alone would only be copied.
+        if end - start > 1 || verdicts[start] != MergeVerdict::Small {
+            runs.push(start..end);
+        }
+        start = end;
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// An immutable file of 100 MiB and 1,000 keys, of which this share is dead.
+    fn file(dead_percent: u64) -> FileFacts {
+        FileFacts {
+            bytes: 100 * MIB,
+            live_bytes: (100 - dead_percent) * MIB,
+            keys: 1_000,
+            live_keys: (100 - dead_percent) * 10,
+            last_timestamp: 50,
+            ..FileFacts::default()
+        }
+    }
+
+    fn active() -> FileFacts {
+        FileFacts { excluded: Some(MergeVerdict::Active), ..file(90) }
+    }
+
+    fn first(files: &[FileFacts], how: Thoroughness) -> Option<Range<usize>> {
+        // Percentages alone decide.
+        let options = MergeOptions::new().dead_bytes_trigger(u64::MAX).dead_bytes_threshold(u64::MAX);
+        first_run(files, &options, how, 256 * MIB)
+    }
+
+    #[test]
+    fn nothing_is_merged_below_the_triggers_and_all_above_the_thresholds_once_one_is_reached() {
+        assert_eq!(first(&[file(0), file(50), file(59), active()], Thoroughness::Triggers), None);
+        assert_eq!(first(&[file(0), file(50), file(60), active()], Thoroughness::Triggers), Some(1..3));
+        assert_eq!(first(&[file(45), file(10), file(60)], Thoroughness::Triggers), Some(0..1));
+        assert_eq!(first(&[active()], Thoroughness::Triggers), None);
+    }
+
+    #[test]
+    fn dead_bytes_trigger_where_few_large_keys_are_dead() {
+        let options = MergeOptions::new();
+        let large = FileFacts { bytes: 1000 * MIB, live_bytes: 930 * MIB, ..file(1) };
+        assert_eq!(
+            first_run(std::slice::from_ref(&large), &options, Thoroughness::Triggers, 1000 * MIB),
+            Some(0..1)
+        );
+        let below = FileFacts { live_bytes: 940 * MIB, ..large };
+        assert_eq!(first_run(&[below], &options, Thoroughness::Triggers, 1000 * MIB), None);
+    }
+
+    #[test]
+    fn bytes_count_where_keys_do_not() {
+        let one_large_dead_value = FileFacts { live_keys: 999, ..file(80) };
+        assert_eq!(first(&[one_large_dead_value], Thoroughness::Triggers), Some(0..1));
+    }
+
+    #[test]
+    fn a_thorough_merge_takes_every_file_with_more_than_a_twentieth_dead() {
+        assert_eq!(first(&[file(5), file(6), file(4)], Thoroughness::Everything), Some(1..2));
+        assert_eq!(first(&[file(5), file(0)], Thoroughness::Everything), None);
+        let empty = FileFacts { keys: 0, live_keys: 0, bytes: 0, live_bytes: 0, ..file(0) };
+        assert_eq!(first(&[file(0), empty], Thoroughness::Everything), Some(1..2));
+        let fresh = FileFacts { is_fresh: true, ..file(50) };
+        assert_eq!(first(&[fresh], Thoroughness::Everything), None);
+    }
+
+    #[test]
+    fn a_run_ends_where_the_output_would_be_full() {
+        let files = vec![file(40); 10];
+        assert_eq!(first(&files, Thoroughness::Everything), Some(0..4));
+        // What is copied of a raw tombstone nobody knows before.
+        let files = vec![FileFacts { tombstones: 2 * MIB, ..file(90) }; 10];
+        assert_eq!(first(&files, Thoroughness::Everything), Some(0..2));
+    }
+
+    #[test]
+    fn small_neighbours_are_joined_and_a_small_file_alone_is_let_be() {
+        let small = FileFacts { bytes: MIB, live_bytes: MIB, ..file(0) };
+        let of = |count: usize| [vec![file(0)], vec![small.clone(); count], vec![active()]].concat();
+        assert_eq!(first(&of(1), Thoroughness::Everything), None);
+        assert_eq!(first(&of(2), Thoroughness::Everything), Some(1..3));
+        assert_eq!(first(&of(3), Thoroughness::Triggers), None);
+        assert_eq!(first(&of(4), Thoroughness::Triggers), Some(1..5));
+    }
+
+    #[test]
+    fn held_tombstones_are_shed_as_soon_as_nothing_before_holds_them_back() {
+        let holding = FileFacts { held_bytes: 20 * MIB, held_keys: 300, ..file(0) };
+        let holding = FileFacts { live_bytes: 80 * MIB, live_keys: 700, tombstones: 300, ..holding };
+        let clean = FileFacts { clean: 50, ..file(0) };
+        assert_eq!(first(&[file(0), holding.clone()], Thoroughness::Triggers), None);
+        assert_eq!(first(&[clean, holding.clone()], Thoroughness::Triggers), Some(1..2));
+        assert_eq!(first(&[holding], Thoroughness::Triggers), Some(0..1));
+    }
+
+    #[test]
+    fn when_too_much_is_held_what_holds_it_back_is_merged() {
+        let holding = FileFacts { bytes: 90 * MIB, held_bytes: 90 * MIB, held_keys: 1_000, ..file(100) };
+        let files = [file(0), file(0), holding];
+        let verdicts = judge(&files, &MergeOptions::new(), Thoroughness::Triggers);
+        let expected = [MergeVerdict::HoldsBack, MergeVerdict::HoldsBack, MergeVerdict::BelowThresholds];
+        assert_eq!(verdicts, expected);
+        assert_eq!(first(&files, Thoroughness::Triggers), Some(0..2));
+        let little = FileFacts { held_bytes: 10 * MIB, bytes: 10 * MIB, ..files[2].clone() };
+        assert_eq!(first(&[file(0), file(0), little], Thoroughness::Triggers), None);
+    }
+}

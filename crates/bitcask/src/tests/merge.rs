@@ -1,0 +1,140 @@
+//! Merges where nothing fails: what leaves, what stays, what an operator sees.
+
+use std::sync::Arc;
+
+use super::harness;
+use super::model::Map;
+use crate::status::{FileState, MergeVerdict};
+use crate::vfs::sim::{SimClock, SimDisk};
+use crate::{Bitcask, Durability, Error, Io, MergeOptions, MergePolicy, Options};
+
+const NOW_US: u64 = 1_800_000_000_000_000;
+
+/// A disk, a clock, and a store on them that is merged only when a test says so.
+struct Bench {
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+    options: Options,
+}
+
+impl Bench {
+    fn new(io: Io, max_file_size: u64) -> Self {
+        let merge = MergeOptions::new().policy(MergePolicy::Never);
+        let options = Options::new().max_file_size(max_file_size).durability(Durability::Os).merge(merge);
+        Self { disk: SimDisk::new(io), clock: Arc::new(SimClock::new(NOW_US)), options }
+    }
+
+    fn open(&self) -> Bitcask {
+        harness::open(&self.disk, &self.clock, &self.options).unwrap()
+    }
+}
+
+fn in_both_ways(test: impl Fn(Io)) {
+    for io in [Io::Mapped, Io::Syscall] {
+        test(io);
+    }
+}
+
+/// Names of the data files that a status lists.
+fn listed(db: &Bitcask) -> Vec<String> {
+    db.status().files.into_iter().map(|file| file.name).collect()
+}
+
+fn data_files(disk: &SimDisk) -> Vec<String> {
+    let mut files: Vec<_> = disk.files().into_iter().filter(|name| name.ends_with(".data")).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_merge_gives_back_dead_bytes_and_keeps_every_live_value() {
+    in_both_ways(|io| {
+        let bench = Bench::new(io, 1024);
+        let db = bench.open();
+        for round in 0..20 {
+            for n in 0..20 {
+                db.put(format!("key{n}"), format!("value {n} of round {round}")).unwrap();
+            }
+        }
+        db.delete("key7").unwrap();
+        let before = Map::of(&db);
+        let (bytes_before, files_before) = (db.status().data_bytes, db.status().files.len());
+        let report = db.merge().unwrap();
+        assert_eq!(Map::of(&db), before);
+        assert_eq!((report.values_copied, report.tombstones_kept), (19, 0), "{report:?}");
+        let status = db.status();
+        assert!(status.data_bytes * 10 < bytes_before, "{} of {bytes_before}", status.data_bytes);
+        assert!(status.files.len() < files_before);
+        assert!(status.dead_bytes * 10 < status.data_bytes, "{status:?}");
+        assert_eq!(status.live_bytes, status.files.iter().map(|file| file.live_bytes).sum::<u64>());
+        let mut names = listed(&db);
+        names.sort();
+        assert_eq!(names, data_files(&bench.disk), "nothing but what is listed is left");
+        assert_eq!(db.merge().unwrap().runs, 0, "there is nothing left to merge");
+        db.close().unwrap();
+        harness::check_sound(&bench.disk);
+        assert_eq!(Map::of(&bench.open()), before);
+    });
+}
+
+#[test]
+fn a_store_of_which_everything_is_deleted_shrinks_to_nothing() {
+    in_both_ways(|io| {
+        let bench = Bench::new(io, 400);
+        let db = bench.open();
+        for n in 0..100 {
+            db.put(format!("key{n}"), "value").unwrap();
+        }
+        for n in 0..100 {
+            db.delete(format!("key{n}")).unwrap();
+        }
+        let report = db.merge().unwrap();
+        assert_eq!((report.values_copied, report.tombstones_kept, report.outputs), (0, 0, 0), "{report:?}");
+        let status = db.status();
+        let states: Vec<_> = status.files.iter().map(|file| file.state).collect();
+        assert_eq!(states, [FileState::Active], "{status:?}");
+        assert_eq!((status.live_bytes, status.dead_bytes, status.held_bytes), (0, 0, 0), "{status:?}");
+        db.close().unwrap();
+        let db = bench.open();
+        assert!(db.is_empty());
+        assert!(db.status().recovery.clean);
+    });
+}
+
+#[test]
+fn paused_merges_are_refused_until_they_are_resumed() {
+    let bench = Bench::new(Io::Mapped, 400);
+    let db = bench.open();
+    for n in 0..50 {
+        db.put("key", format!("{n}")).unwrap();
+    }
+    db.pause_merge().unwrap();
+    assert!(db.status().merge_paused);
+    assert!(matches!(db.merge(), Err(Error::MergePaused)));
+    db.resume_merge().unwrap();
+    assert!(db.merge().unwrap().runs > 0);
+    assert_eq!(db.get("key").unwrap().as_deref(), Some(&b"49"[..]));
+}
+
+#[test]
+fn the_status_tells_for_each_file_why_it_will_or_will_not_be_merged() {
+    let bench = Bench::new(Io::Mapped, 1000);
+    let db = bench.open();
+    for n in 0..100 {
+        db.put(format!("key{n}"), "a value that stays until it is overwritten").unwrap();
+    }
+    assert!(!db.needs_merge());
+    for n in 0..9 {
+        db.put(format!("key{n}"), "short").unwrap();
+    }
+    let status = db.status();
+    assert!(
+        matches!(status.files[0].merge, MergeVerdict::Fragmented { percent: 70.. }),
+        "{:?}",
+        status.files[0]
+    );
+    assert!(status.files[0].merge.will_merge() && status.files[0].dead_keys >= 8);
+    assert!(status.files[1..].iter().any(|file| file.merge == MergeVerdict::Small));
+    assert!(status.files.iter().any(|file| file.merge == MergeVerdict::Active));
+    assert!(status.needs_merge && db.needs_merge());
+}
