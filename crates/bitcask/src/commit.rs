@@ -17,7 +17,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
-use crate::format::checksum::checksum;
+use crate::format::codec::Prepared;
 use crate::format::record::Kind;
 use crate::location::{Expiry, Location};
 use crate::options::{Durability, Maintenance};
@@ -33,8 +33,9 @@ impl Store {
             return Err(Error::ValueSize { len: value.len(), max: self.options.max_value_size });
         }
         let digest = self.keydir.digest(key);
-        let draft = Draft { kind: Kind::Value, key, value, value_crc: checksum(value) };
-        let mut writer = self.writer_with_room(side, draft.len())?;
+        let prepared = Prepared::new(self.identity.format, value);
+        let draft = Draft { kind: Kind::Value, key, value, prepared };
+        let mut writer = self.writer_with_room(side, draft.len_max())?;
         let location = self.append(side, &mut writer, &draft)?;
         writer.active.count_live(location);
         if let Some(old) = self.keydir.insert(digest, location) {
@@ -50,8 +51,9 @@ impl Store {
         let side = self.write_side()?;
         check_key(key)?;
         let digest = self.keydir.digest(key);
-        let draft = Draft { kind: Kind::Tombstone, key, value: &[], value_crc: checksum(&[]) };
-        let mut writer = self.writer_with_room(side, draft.len())?;
+        let prepared = Prepared::new(self.identity.format, &[]);
+        let draft = Draft { kind: Kind::Tombstone, key, value: &[], prepared };
+        let mut writer = self.writer_with_room(side, draft.len_max())?;
         if self.keydir.get(digest).is_none() {
             drop(writer);
             // Nothing changes, but the answer rests on a tombstone that may not be durable yet.

@@ -79,30 +79,28 @@ pub struct Dump {
 impl Dump {
     fn read_next(&mut self) -> Result<Option<DumpedRecord>> {
         let mut scanner = Scanner::starting_at(&self.file, self.next, self.end)?;
-        let (header, offset, value_is_sound) = match scanner.next()? {
+        let (offset, len) = match scanner.next()? {
             Scanned::End => return Ok(None),
             Scanned::Defect(defect) => {
                 let rest_is_zeros = crate::file::scan::end_of_content(&self.file, self.next)? == self.next;
                 return if rest_is_zeros { Ok(None) } else { Err(defect.at(self.file.name(), self.next)) };
             }
-            Scanned::Record(record) => (record.header, record.offset, !record.is_damaged()),
+            Scanned::Record(record) => (record.offset, record.len),
         };
-        let mut bytes = vec![0; usize::try_from(header.record_len()).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         self.file.read(&mut bytes, offset)?;
-        self.next = offset + header.record_len();
-        let key = header.key(&bytes).to_vec();
-        let value = bytes.split_off(header.front_len());
-        bytes.truncate(header.front_len() - key.len());
-        let (len, timestamp_us) = (header.record_len(), header.timestamp);
+        self.next = offset + len;
+        let record = self.file.codec().decode_unsound(bytes, offset);
+        let record = record.map_err(|defect| defect.at(self.file.name(), offset))?;
         Ok(Some(DumpedRecord {
             offset,
             len,
-            timestamp_us,
-            kind: header.kind.name(),
-            header: bytes,
-            key,
-            value,
-            value_is_sound,
+            timestamp_us: record.header.timestamp,
+            kind: record.header.kind.name(),
+            header: record.before_key().to_vec(),
+            key: record.key().to_vec(),
+            value_is_sound: record.is_sound(),
+            value: record.into_value(),
         }))
     }
 }

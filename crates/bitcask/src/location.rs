@@ -62,7 +62,7 @@ impl Location {
             Expiry::Some => EXPIRY_BIT,
         };
         let packed =
-            expiry_bit | u64::from(slot.0) << SLOT_SHIFT | u64::from(offset) << OFFSET_SHIFT | round_len(len);
+            expiry_bit | u64::from(slot.0) << SLOT_SHIFT | u64::from(offset) << OFFSET_SHIFT | round(len);
         Self(NonZeroU64::new(packed).unwrap_or(NonZeroU64::MIN))
     }
 
@@ -83,7 +83,7 @@ impl Location {
 
     /// The record's length, rounded up by less than 1/32.
     pub(crate) fn len(self) -> u64 {
-        unround_len(self.0.get() & LEN_MASK)
+        unround(self.0.get() & LEN_MASK)
     }
 
     #[cfg(test)]
@@ -92,14 +92,25 @@ impl Location {
     }
 }
 
+/// A length rounded up as locations round it, in 11 bits.
+pub(crate) fn round_len(len: u64) -> u16 {
+    u16::try_from(round(len)).unwrap_or(u16::MAX)
+}
+
+/// The length that [`round_len`] made these bits of; `None` when it never does.
+pub(crate) fn unround_len(bits: u16) -> Option<u64> {
+    let bits = u64::from(bits);
+    (bits <= LEN_MASK).then(|| unround(bits))
+}
+
 #[cfg(test)]
 /// The length that [`Location::len`] gives back for a record of `len` bytes.
 pub(crate) fn rounded(len: u64) -> u64 {
-    unround_len(round_len(len))
+    unround(round(len))
 }
 
 /// Rounds up to 6 significant bits: an exponent of 5 bits above them. Lengths up to 63 << 31 fit.
-fn round_len(len: u64) -> u64 {
+fn round(len: u64) -> u64 {
     let significant = u64::BITS - len.leading_zeros();
     let exponent = significant.saturating_sub(MANTISSA_BITS);
     let mantissa = (len + ((1 << exponent) - 1)) >> exponent;
@@ -110,7 +121,7 @@ fn round_len(len: u64) -> u64 {
     mantissa | u64::from(exponent) << MANTISSA_BITS
 }
 
-fn unround_len(bits: u64) -> u64 {
+fn unround(bits: u64) -> u64 {
     (bits & ((1 << MANTISSA_BITS) - 1)) << (bits >> MANTISSA_BITS)
 }
 
@@ -135,7 +146,15 @@ mod tests {
         fn a_rounded_length_is_never_short_and_at_most_a_thirty_second_long(len in 0u64..(1 << 33)) {
             prop_assert!(rounded(len) >= len);
             prop_assert!(rounded(len) - len <= len / 32);
+            prop_assert_eq!(unround_len(round_len(len)), Some(rounded(len)));
+            prop_assert_eq!(rounded(rounded(len)), rounded(len));
         }
+    }
+
+    #[test]
+    fn bits_that_no_rounding_gives_are_refused() {
+        assert_eq!(unround_len(2047), Some(63 << 31));
+        assert_eq!(unround_len(2048), None);
     }
 
     #[test]

@@ -171,7 +171,8 @@ mod tests {
         let synced = tick(&store, &mut last_appended);
         assert!(disk.is_durable("0000000001.data", 0..synced));
         let marked = tick(&store, &mut last_appended);
-        assert_eq!(marked - synced, crate::file::scan::MARKER_LEN);
+        let codec = store.write_side().unwrap().writer().active.codec();
+        assert_eq!(marked - synced, codec.marker_len_max());
         let operations = disk.operations();
         // The marker is synced with the next tick; then there is nothing left to do.
         assert_eq!(tick(&store, &mut last_appended), marked);

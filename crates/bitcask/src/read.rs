@@ -9,8 +9,9 @@ use arc_swap::Guard;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file_table::Files;
-use crate::format::checksum::checksum;
-use crate::format::record::{FIXED_LEN, FRONT_MAX, Kind, RecordHeader};
+use crate::format::Defect;
+use crate::format::codec::Record;
+use crate::format::record::Kind;
 use crate::keydir::Digest;
 use crate::location::Location;
 use crate::options::Durability;
@@ -31,17 +32,12 @@ const KEY_GUESS: usize = 256;
 /// # Ok::<(), bitcask::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Value {
-    /// The record as it was read: front and value.
-    record: Vec<u8>,
-    start: usize,
-}
+pub struct Value(Record);
 
 impl Value {
     /// The value's bytes.
-    pub fn into_vec(mut self) -> Vec<u8> {
-        self.record.drain(..self.start);
-        self.record
+    pub fn into_vec(self) -> Vec<u8> {
+        self.0.into_value()
     }
 }
 
@@ -49,7 +45,7 @@ impl Deref for Value {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.record[self.start..]
+        self.0.value()
     }
 }
 
@@ -79,12 +75,9 @@ impl Store {
         self.check_open()?;
         check_key(key)?;
         let found = self.look_up(self.keydir.digest(key), |file, location| {
-            let (header, record) = read_record(file, location)?;
+            let record = read_record(file, location)?;
             // Another key with the same digest: as good as impossible, and then this key is absent.
-            if header.key(&record) != key {
-                return Ok(None);
-            }
-            Ok(Some(Value { record, start: header.front_len() }))
+            Ok((record.key() == key).then_some(Value(record)))
         })?;
         Ok(found.flatten())
     }
@@ -93,15 +86,15 @@ impl Store {
     pub(crate) fn get_by_digest(&self, digest: Digest) -> Result<Option<(Vec<u8>, Value)>> {
         self.check_open()?;
         self.look_up(digest, |file, location| {
-            let (header, record) = read_record(file, location)?;
-            Ok((header.key(&record).to_vec(), Value { record, start: header.front_len() }))
+            let record = read_record(file, location)?;
+            Ok((record.key().to_vec(), Value(record)))
         })
     }
 
     /// The key that has this digest.
     pub(crate) fn key_by_digest(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
         self.check_open()?;
-        self.look_up(digest, read_key)
+        self.look_up(digest, |file, location| Ok(read_front(file, location)?.key().to_vec()))
     }
 
     /// Whether the key is there, by the keydir alone.
@@ -171,47 +164,37 @@ fn missing_file(location: Location) -> Error {
 }
 
 /// Reads a whole record and checks it.
-fn read_record(file: &DataFile, location: Location) -> Result<(RecordHeader, Vec<u8>)> {
+fn read_record(file: &DataFile, location: Location) -> Result<Record> {
     let offset = u64::from(location.offset());
-    let mut record = vec![0; readable(file, location)];
-    file.copy_out(&mut record, offset)?;
-    let header = decode(file, offset, &record)?;
-    let len = usize::try_from(header.record_len()).unwrap_or(usize::MAX);
-    let value = record.get(header.front_len()..len);
-    let value = value.ok_or_else(|| {
-        Error::corruption(file.name(), offset, "the record is longer than its location says")
-    })?;
-    if checksum(value) != header.value_crc {
-        return Err(Error::corruption(file.name(), offset, "the value does not fit its checksum"));
-    }
-    record.truncate(len);
-    Ok((header, record))
+    let mut bytes = vec![0; readable(file, location)];
+    file.copy_out(&mut bytes, offset)?;
+    check(file, offset, file.codec().decode(bytes, offset))
 }
 
-/// Reads a record's front and checks it; returns the key.
-fn read_key(file: &DataFile, location: Location) -> Result<Vec<u8>> {
+/// Reads a record as far as its key, or all of it where that is not less, and checks it.
+fn read_front(file: &DataFile, location: Location) -> Result<Record> {
     let offset = u64::from(location.offset());
     let readable = readable(file, location);
-    let mut front = vec![0; readable.min(KEY_GUESS)];
-    file.copy_out(&mut front, offset)?;
-    if let Some(fixed) = front.first_chunk::<FIXED_LEN>() {
-        let front_len = RecordHeader::unproven_front_len(fixed).min(FRONT_MAX).min(readable);
-        if front_len > front.len() {
-            front.resize(front_len, 0);
-            file.copy_out(&mut front, offset)?;
-        }
+    let mut bytes = vec![0; readable.min(KEY_GUESS)];
+    file.copy_out(&mut bytes, offset)?;
+    let needed = file.codec().key_end(&bytes).min(readable);
+    if needed > bytes.len() {
+        bytes.resize(needed, 0);
+        file.copy_out(&mut bytes, offset)?;
     }
-    Ok(decode(file, offset, &front)?.key(&front).to_vec())
+    check(file, offset, file.codec().decode_key(bytes, offset))
 }
 
-fn decode(file: &DataFile, offset: u64, record: &[u8]) -> Result<RecordHeader> {
-    let header =
-        RecordHeader::decode(record, file.seed(), offset).map_err(|defect| defect.at(file.name(), offset))?;
-    if header.kind != Kind::Value {
-        let what = format!("the keydir leads to a {} here", header.kind.name());
-        return Err(Error::corruption(file.name(), offset, what));
+/// The keydir leads to values only.
+fn check(file: &DataFile, offset: u64, decoded: Result<Record, Defect>) -> Result<Record> {
+    let record = decoded.map_err(|defect| defect.at(file.name(), offset))?;
+    match record.header.kind {
+        Kind::Value => Ok(record),
+        other => {
+            let what = format!("the keydir leads to a {} here", other.name());
+            Err(Error::corruption(file.name(), offset, what))
+        }
     }
-    Ok(header)
 }
 
 /// How many bytes from the record's start may be read: its rounded length, but nothing behind the end of the data.

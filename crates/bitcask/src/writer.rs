@@ -16,14 +16,11 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
-use crate::file::scan;
+use crate::format::codec::Prepared;
 use crate::format::position::LogPosition;
 use crate::format::record::{Kind, RecordHeader};
 use crate::timestamps::Timestamps;
 use crate::vfs::Dir;
-
-/// A value up to this size is copied behind its front first, so that a record is one copy or one system call.
-const ONE_PIECE: usize = 16 << 10;
 
 /// A file is allocated in steps from the first to the second of these, as it grows.
 const ALLOCATE_MIN: u64 = 1 << 20;
@@ -56,7 +53,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) kind: Kind,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
-    pub(crate) value_crc: u32,
+    pub(crate) prepared: Prepared,
 }
 
 impl Draft<'_> {
@@ -68,13 +65,13 @@ impl Draft<'_> {
             in_batch: false,
             key_size: u16::try_from(self.key.len()).unwrap_or(u16::MAX),
             value_size: u32::try_from(self.value.len()).unwrap_or(u32::MAX),
-            value_crc: self.value_crc,
+            value_crc: self.prepared.value_crc,
         }
     }
 
-    /// Bytes of the record.
-    pub(crate) fn len(&self) -> u64 {
-        self.header(0).record_len()
+    /// Bytes of the record on disk, or a few more.
+    pub(crate) fn len_max(&self) -> u64 {
+        self.prepared.len_max(&self.header(0))
     }
 }
 
@@ -158,7 +155,8 @@ impl Writer {
 
     /// Whether a record of `len` bytes may go into the active file. A file without any takes a record of any length.
     pub(crate) fn has_room(&self, len: u64) -> bool {
-        !self.has_keys || self.active.data_len() + scan::MARKER_LEN + len <= self.max_file_size
+        !self.has_keys
+            || self.active.data_len() + self.active.codec().marker_len_max() + len <= self.max_file_size
     }
 
     /// Makes the successor the active file; false when there is none.
@@ -194,21 +192,21 @@ impl Writer {
         clock: &dyn Clock,
     ) -> Result<Appended, AppendError> {
         let timestamp = self.timestamps.next(clock);
+        let codec = self.active.codec();
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         let start = self.active.data_len();
         if let Some(covered) = covered {
-            let payload = covered.position.encode();
-            let marker = RecordHeader::for_log(Kind::SyncMarker, timestamp, &payload);
-            marker.encode_front(self.active.seed(), start, &[], &mut bytes);
-            bytes.extend_from_slice(&payload);
+            codec.encode_log(Kind::SyncMarker, timestamp, start, &covered.position.encode(), &mut bytes);
         }
-        let offset = start + bytes.len() as u64;
+        let marker_len = bytes.len();
+        let offset = start + marker_len as u64;
         let header = draft.header(timestamp);
-        header.encode_front(self.active.seed(), offset, draft.key, &mut bytes);
+        let rest = codec.encode(&header, offset, draft.key, draft.value, &draft.prepared, &mut bytes);
         let placed = match u32::try_from(offset) {
             Ok(offset) => {
-                self.place(&mut bytes, draft.value).map(|()| Appended { offset, len: header.record_len() })
+                let len = (bytes.len() - marker_len + rest.len()) as u64;
+                self.place(&bytes, rest).map(|()| Appended { offset, len })
             }
             Err(_) => Err(AppendError::Undone(Error::Full {
                 what: "the active file",
@@ -229,9 +227,9 @@ impl Writer {
     /// Appends a record of the log's own.
     pub(crate) fn append_log(&mut self, kind: Kind, payload: &[u8]) -> Result<(), AppendError> {
         let mut bytes = Vec::new();
-        let header = RecordHeader::for_log(kind, self.timestamps.last(), payload);
-        header.encode_front(self.active.seed(), self.active.data_len(), &[], &mut bytes);
-        self.place(&mut bytes, payload)?;
+        let (codec, offset) = (self.active.codec(), self.active.data_len());
+        codec.encode_log(kind, self.timestamps.last(), offset, payload, &mut bytes);
+        self.place(&bytes, &[])?;
         self.ends_closed = kind == Kind::CloseMarker;
         Ok(())
     }
@@ -264,23 +262,21 @@ impl Writer {
         allocation_for(allocated, allocated, map_len)
     }
 
-    /// Puts `front` and `value` behind the log's end, and moves the end.
-    fn place(&mut self, front: &mut Vec<u8>, value: &[u8]) -> Result<(), AppendError> {
+    /// Puts `bytes`, and then the `rest` of a large value, behind the log's end, and moves the end.
+    fn place(&mut self, bytes: &[u8], rest: &[u8]) -> Result<(), AppendError> {
         let file = &self.active;
         let start = file.data_len();
-        let end = start + front.len() as u64 + value.len() as u64;
+        let end = start + bytes.len() as u64 + rest.len() as u64;
         let allocated = file.allocated_len();
         if let Placement::Mapped { map_len } = self.placement
             && end > allocated
         {
             file.allocate(allocation_for(end, allocated, map_len)).map_err(AppendError::Undone)?;
         }
-        let put = if value.len() <= ONE_PIECE {
-            front.extend_from_slice(value);
-            file.copy_in(front, start)
-        } else {
-            file.copy_in(front, start).and_then(|()| file.copy_in(value, start + front.len() as u64))
-        };
+        let mut put = file.copy_in(bytes, start);
+        if put.is_ok() && !rest.is_empty() {
+            put = file.copy_in(rest, start + bytes.len() as u64);
+        }
         if let Err(error) = put {
             return Err(self.undo(error, start));
         }

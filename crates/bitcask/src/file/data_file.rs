@@ -10,17 +10,18 @@ use std::sync::{Arc, OnceLock};
 
 use super::layout;
 use crate::error::{Error, Result};
+use crate::format::codec::{Codec, LogRecord};
 use crate::format::file_header::{FileHeader, StoreId};
-use crate::format::footer::{self, Footer};
-use crate::format::position::{self, FileId, LogPosition};
-use crate::format::record::{FIXED_LEN, Kind, RecordHeader, Seed};
+use crate::format::footer::Footer;
+use crate::format::position::{FileId, LogPosition};
+use crate::format::record::Kind;
 use crate::location::{Location, Slot};
 use crate::vfs::{self, Access, Dir, File};
 
 pub(crate) struct DataFile {
     name: String,
     header: FileHeader,
-    seed: Seed,
+    codec: Codec,
     slot: Slot,
     file: Arc<dyn File>,
     data_len: AtomicU64,
@@ -117,7 +118,7 @@ impl DataFile {
     ) -> Self {
         Self {
             name,
-            seed: Seed::new(header.salt),
+            codec: Codec::new(header.format, header.salt),
             header,
             slot,
             file,
@@ -144,8 +145,9 @@ impl DataFile {
         self.slot
     }
 
-    pub(crate) fn seed(&self) -> Seed {
-        self.seed
+    /// How its records are written.
+    pub(crate) fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Where the first record starts.
@@ -160,7 +162,7 @@ impl DataFile {
 
     /// Bytes that every file has of its own: its header and its link.
     pub(crate) fn own_len(&self) -> u64 {
-        self.first_record() + (FIXED_LEN + position::LEN) as u64
+        self.first_record() + self.codec.marker_len_max()
     }
 
     /// The length in bytes of what is written and published, without footer or preallocated tail.
@@ -285,11 +287,8 @@ impl DataFile {
     /// Cuts what was allocated behind the data, and appends the footer. All data was synced before; the footer is
     /// not yet.
     pub(crate) fn seal(&self, footer: &Footer, timestamp: u64) -> Result<()> {
-        let payload = footer.encode();
-        let header = RecordHeader::for_log(Kind::Footer, timestamp, &payload);
         let mut record = Vec::new();
-        header.encode_front(self.seed, footer.data_len, &[], &mut record);
-        record.extend_from_slice(&payload);
+        self.codec.encode_log(Kind::Footer, timestamp, footer.data_len, &footer.encode(), &mut record);
         self.truncate(footer.data_len)?;
         self.write(&record, footer.data_len)
     }
@@ -306,13 +305,18 @@ impl DataFile {
 
     /// The footer, when the file ends with one: then the file is complete. Only reading can fail.
     pub(crate) fn footer(&self) -> Result<Option<Footer>> {
-        let Some(offset) = self.file_len()?.checked_sub(footer::RECORD_LEN) else { return Ok(None) };
+        let file_len = self.file_len()?;
+        let tail_start = file_len.saturating_sub(Codec::LOG_RECORD_MAX as u64);
+        let mut tail = vec![0; usize::try_from(file_len - tail_start).unwrap_or(0)];
+        self.read(&mut tail, tail_start)?;
+        let Some(start) = self.codec.footer_start(&tail) else { return Ok(None) };
+        let offset = tail_start + start as u64;
         if offset < self.first_record() {
             return Ok(None);
         }
-        let Some((header, payload)) = self.small_record(offset)? else { return Ok(None) };
-        let footer = (header.kind == Kind::Footer).then(|| Footer::decode(&payload));
-        match footer {
+        let record = self.codec.decode_log(&tail[start..], offset);
+        let footer = record.filter(|record| record.kind == Kind::Footer);
+        match footer.map(|record| Footer::decode(&record.payload)) {
             Some(Ok(footer)) if footer.data_len == offset => Ok(Some(footer)),
             Some(Err(defect)) => Err(defect.at(&self.name, offset)),
             _ => Ok(None),
@@ -321,20 +325,12 @@ impl DataFile {
 
     /// What the first record says of the file before this one in the log; `None` when there is no whole link.
     pub(crate) fn link(&self) -> Result<Option<LogPosition>> {
-        let Some((header, payload)) = self.small_record(self.first_record())? else { return Ok(None) };
-        Ok((header.kind == Kind::Link).then(|| LogPosition::decode(&payload)).flatten())
-    }
-
-    /// A record of the log's own at `offset`, when one is there whole: its payload is at most a footer's.
-    fn small_record(&self, offset: u64) -> Result<Option<(RecordHeader, Vec<u8>)>> {
-        let room = self.file_len()?.saturating_sub(offset).min(footer::RECORD_LEN);
+        let offset = self.first_record();
+        let room = self.file_len()?.saturating_sub(offset).min(Codec::LOG_RECORD_MAX as u64);
         let mut bytes = vec![0; usize::try_from(room).unwrap_or(0)];
         self.read(&mut bytes, offset)?;
-        let Ok(header) = RecordHeader::decode(&bytes, self.seed, offset) else { return Ok(None) };
-        let len = usize::try_from(header.record_len()).unwrap_or(usize::MAX);
-        let payload = bytes.get(header.front_len()..len);
-        let whole = payload.filter(|payload| crate::format::checksum::checksum(payload) == header.value_crc);
-        Ok(whole.map(|payload| (header, payload.to_vec())))
+        let link = self.codec.decode_log(&bytes, offset).filter(|record| record.kind == Kind::Link);
+        Ok(link.and_then(|LogRecord { payload, .. }| LogPosition::decode(&payload)))
     }
 }
 

@@ -10,9 +10,10 @@ use super::data_file::DataFile;
 use crate::error::Result;
 use crate::format::Defect;
 use crate::format::checksum::{checksum, extend};
+use crate::format::codec::{Codec, LogRecord};
 use crate::format::footer::Footer;
-use crate::format::position::{self, LogPosition};
-use crate::format::record::{FIXED_LEN, Kind, RecordHeader};
+use crate::format::position::LogPosition;
+use crate::format::record::{FIXED_LEN, Kind, RecordHeader, Seed};
 
 /// How much is read at once. Values up to this size are handed over whole.
 const WINDOW: usize = 256 << 10;
@@ -28,6 +29,8 @@ pub(crate) enum Scanned<'s> {
 
 pub(crate) struct ScannedRecord<'s> {
     pub(crate) offset: u64,
+    /// Bytes of the record on disk.
+    pub(crate) len: u64,
     pub(crate) header: RecordHeader,
     pub(crate) key: &'s [u8],
     pub(crate) value: ScannedValue<'s>,
@@ -43,7 +46,7 @@ pub(crate) enum ScannedValue<'s> {
 impl ScannedRecord<'_> {
     /// Where the next record starts.
     pub(crate) fn end(&self) -> u64 {
-        self.offset + self.header.record_len()
+        self.offset + self.len
     }
 
     pub(crate) fn is_damaged(&self) -> bool {
@@ -52,16 +55,23 @@ impl ScannedRecord<'_> {
 
     /// The position that a sync had covered when this record was written, where it claims one.
     pub(crate) fn claim(&self, file: &DataFile) -> Option<LogPosition> {
-        match (self.header.kind, &self.value) {
-            (Kind::SyncMarker | Kind::CloseMarker, ScannedValue::Whole(payload)) => {
-                LogPosition::decode(payload)
-            }
-            // A footer is written once all before it is synced.
-            (Kind::Footer, ScannedValue::Whole(payload)) => Footer::decode(payload)
-                .ok()
-                .map(|footer| LogPosition { file: file.id(), offset: footer.data_len }),
+        match self.value {
+            ScannedValue::Whole(payload) => claim(file, self.header.kind, payload),
             _ => None,
         }
+    }
+}
+
+/// The position that a sync had covered when a whole record of this kind with this payload was written to `file`.
+fn claim(file: &DataFile, kind: Kind, payload: &[u8]) -> Option<LogPosition> {
+    match kind {
+        Kind::SyncMarker | Kind::CloseMarker => LogPosition::decode(payload),
+        // A footer is written once all before it is synced.
+        Kind::Footer => {
+            let footer = Footer::decode(payload).ok()?;
+            Some(LogPosition { file: file.id(), offset: footer.data_len })
+        }
+        _ => None,
     }
 }
 
@@ -107,6 +117,13 @@ impl<'f> Scanner<'f> {
         if room == 0 {
             return Ok(Scanned::End);
         }
+        match self.file.codec() {
+            Codec::Binary(seed) => self.next_binary(seed, room),
+        }
+    }
+
+    /// The next record, given how many bytes the scan may still read.
+    fn next_binary(&mut self, seed: Seed, room: u64) -> Result<Scanned<'_>> {
         let fixed_end = usize::try_from(room).unwrap_or(usize::MAX).min(FIXED_LEN);
         let Some(fixed) = self.window(fixed_end)?.first_chunk::<FIXED_LEN>() else {
             return Ok(Scanned::Defect(Defect::damaged("the file ends within a record's header")));
@@ -115,7 +132,7 @@ impl<'f> Scanner<'f> {
         if front_len as u64 > room {
             return Ok(Scanned::Defect(Defect::damaged("the file ends within a record's key")));
         }
-        let (seed, offset) = (self.file.seed(), self.offset);
+        let offset = self.offset;
         let header = match RecordHeader::decode(self.window(front_len)?, seed, offset) {
             Ok(header) => header,
             Err(defect) => return Ok(Scanned::Defect(defect)),
@@ -143,15 +160,16 @@ impl<'f> Scanner<'f> {
             (checksum(&record[front_len..]), extend(so_far, record))
         };
         let start = usize::try_from(offset - self.buffer_at).unwrap_or(usize::MAX);
+        let len = header.record_len();
         self.checksum = file_checksum;
-        self.offset = offset + header.record_len();
+        self.offset = offset + len;
         let front = &self.buffer[start..];
         let value = match (value_crc == header.value_crc, long) {
             (false, _) => ScannedValue::Damaged,
             (true, true) => ScannedValue::Long,
             (true, false) => ScannedValue::Whole(&front[front_len..front_len + value_len]),
         };
-        Ok(Scanned::Record(ScannedRecord { offset, header, key: header.key(front), value }))
+        Ok(Scanned::Record(ScannedRecord { offset, len, header, key: header.key(front), value }))
     }
 
     /// The checksum of a long value alone, and of the file to its end.
@@ -193,10 +211,9 @@ pub(crate) fn claims_behind(file: &DataFile, from: u64) -> Result<Vec<LogPositio
     let mut claims = Vec::new();
     let mut at = from;
     let mut window = Vec::new();
-    // Consecutive windows overlap by the longest record that is looked for.
-    let overlap = u64::try_from(FIXED_LEN + 64).unwrap_or(0);
     while at < end {
-        let len = (end - at).min(WINDOW as u64 + overlap);
+        // Consecutive windows overlap by the longest record that is looked for.
+        let len = (end - at).min((WINDOW + Codec::LOG_RECORD_MAX) as u64);
         window.resize(usize::try_from(len).unwrap_or(WINDOW), 0);
         file.read(&mut window, at)?;
         let starts = usize::try_from(len.min(WINDOW as u64)).unwrap_or(WINDOW);
@@ -207,20 +224,13 @@ pub(crate) fn claims_behind(file: &DataFile, from: u64) -> Result<Vec<LogPositio
 }
 
 fn claim_at(file: &DataFile, bytes: &[u8], offset: u64) -> Option<LogPosition> {
-    // Cheap tests first: kind, flags, and no key.
-    let fixed = bytes.first_chunk::<FIXED_LEN>()?;
-    if !(4..=6).contains(&fixed[16]) || fixed[17..20] != [0, 0, 0] {
+    let codec = file.codec();
+    if !codec.may_claim(bytes) {
         return None;
     }
-    let header = RecordHeader::decode(bytes, file.seed(), offset).ok()?;
-    let payload = bytes.get(FIXED_LEN..usize::try_from(header.record_len()).ok()?)?;
-    let value =
-        if checksum(payload) == header.value_crc { ScannedValue::Whole(payload) } else { return None };
-    ScannedRecord { offset, header, key: &[], value }.claim(file)
+    let LogRecord { kind, payload } = codec.decode_log(bytes, offset)?;
+    claim(file, kind, &payload)
 }
-
-/// Bytes of a sync or close marker as a record.
-pub(crate) const MARKER_LEN: u64 = (FIXED_LEN + position::LEN) as u64;
 
 /// How much of the file behind `from` is not zero: where the last such byte ends. `from` when all is zeros.
 pub(crate) fn end_of_content(file: &DataFile, from: u64) -> Result<u64> {

@@ -11,12 +11,9 @@
 //! | 4 | CRC-32C of the file before the footer |
 //! | 4 | flags: bit 0 *cut*: recovery ended the file here after an unclean end |
 
-use super::record::FIXED_LEN;
 use super::{Defect, Reader};
 
-const PAYLOAD_LEN: usize = 56;
-/// Bytes of the footer as a record: a file that is complete ends with this many.
-pub(crate) const RECORD_LEN: u64 = (FIXED_LEN + PAYLOAD_LEN) as u64;
+pub(crate) const PAYLOAD_LEN: usize = 56;
 
 const CUT: u32 = 1;
 

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | 8 | timestamp |
 //! | 4 | offset of the record |
-//! | 4 | value size |
+//! | 2 | length of the record, rounded up as in a location |
 //! | 2 | key size |
 //! | 1 | kind: 1 value, 2 tombstone |
 //! | 1 | flags: bit 0 has expiry |
@@ -33,8 +33,8 @@
 use super::checksum::checksum;
 use super::file_header::StoreId;
 use super::position::FileId;
-use super::record::{Kind, RecordHeader};
 use super::{Defect, Reader, VERSION};
+use crate::location::{round_len, unround_len};
 
 const MAGIC: [u8; 8] = *b"bitcaskH";
 const FRONT_LEN: usize = 64;
@@ -146,27 +146,14 @@ impl HintHeader {
 pub(crate) struct HintEntry<'a> {
     pub(crate) timestamp: u64,
     pub(crate) offset: u32,
-    pub(crate) value_size: u32,
+    /// Bytes of the record; on disk rounded up, as the keydir needs it.
+    pub(crate) len: u64,
     pub(crate) is_tombstone: bool,
     pub(crate) expiry: Option<u64>,
     pub(crate) key: &'a [u8],
 }
 
 impl HintEntry<'_> {
-    /// Bytes of the record that this entry is about.
-    pub(crate) fn record_len(&self) -> u64 {
-        let header = RecordHeader {
-            kind: Kind::Value,
-            timestamp: self.timestamp,
-            expiry: self.expiry,
-            in_batch: false,
-            key_size: self.key_size(),
-            value_size: self.value_size,
-            value_crc: 0,
-        };
-        header.record_len()
-    }
-
     fn key_size(&self) -> u16 {
         u16::try_from(self.key.len()).unwrap_or(u16::MAX)
     }
@@ -175,7 +162,7 @@ impl HintEntry<'_> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.timestamp.to_le_bytes());
         out.extend_from_slice(&self.offset.to_le_bytes());
-        out.extend_from_slice(&self.value_size.to_le_bytes());
+        out.extend_from_slice(&round_len(self.len).to_le_bytes());
         out.extend_from_slice(&self.key_size().to_le_bytes());
         out.push(if self.is_tombstone { 2 } else { 1 });
         out.push(if self.expiry.is_some() { HAS_EXPIRY } else { 0 });
@@ -201,8 +188,8 @@ pub(crate) fn entries(section: &[u8]) -> impl Iterator<Item = Option<HintEntry<'
 }
 
 fn decode_entry<'a>(reader: &mut Reader<'a>) -> Option<HintEntry<'a>> {
-    let (timestamp, offset, value_size) = (reader.u64()?, reader.u32()?, reader.u32()?);
-    let key_size = reader.u16()?;
+    let (timestamp, offset) = (reader.u64()?, reader.u32()?);
+    let (len, key_size) = (unround_len(reader.u16()?)?, reader.u16()?);
     let (kind, flags) = (reader.u8()?, reader.u8()?);
     let is_tombstone = match kind {
         1 => false,
@@ -216,12 +203,13 @@ fn decode_entry<'a>(reader: &mut Reader<'a>) -> Option<HintEntry<'a>> {
     };
     let key = reader.slice(usize::from(key_size))?;
     let plausible = offset > 0 && !key.is_empty();
-    plausible.then_some(HintEntry { timestamp, offset, value_size, is_tombstone, expiry, key })
+    plausible.then_some(HintEntry { timestamp, offset, len, is_tombstone, expiry, key })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::location::rounded;
     use proptest::prelude::*;
 
     fn header() -> HintHeader {
@@ -268,15 +256,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entries_come_back(drafts in prop::collection::vec((any::<u64>(), 1u32.., any::<u32>(), any::<bool>(), any::<Option<u64>>(), prop::collection::vec(any::<u8>(), 1..40)), 0..20)) {
+        fn entries_come_back(drafts in prop::collection::vec((any::<u64>(), 1u32.., 0..1u64 << 33, any::<bool>(), any::<Option<u64>>(), prop::collection::vec(any::<u8>(), 1..40)), 0..20)) {
             let mut bytes = Vec::new();
-            for (timestamp, offset, value_size, is_tombstone, expiry, key) in &drafts {
-                HintEntry { timestamp: *timestamp, offset: *offset, value_size: *value_size, is_tombstone: *is_tombstone, expiry: *expiry, key }.encode(&mut bytes);
+            for (timestamp, offset, len, is_tombstone, expiry, key) in &drafts {
+                HintEntry { timestamp: *timestamp, offset: *offset, len: *len, is_tombstone: *is_tombstone, expiry: *expiry, key }.encode(&mut bytes);
             }
             let decoded = entries(&bytes).collect::<Option<Vec<_>>>().unwrap();
             prop_assert_eq!(decoded.len(), drafts.len());
-            for (entry, (timestamp, offset, value_size, is_tombstone, expiry, key)) in decoded.iter().zip(&drafts) {
-                let expected = HintEntry { timestamp: *timestamp, offset: *offset, value_size: *value_size, is_tombstone: *is_tombstone, expiry: *expiry, key };
+            for (entry, (timestamp, offset, len, is_tombstone, expiry, key)) in decoded.iter().zip(&drafts) {
+                let expected = HintEntry { timestamp: *timestamp, offset: *offset, len: rounded(*len), is_tombstone: *is_tombstone, expiry: *expiry, key };
                 prop_assert_eq!(*entry, expected);
             }
         }

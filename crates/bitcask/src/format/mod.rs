@@ -4,6 +4,7 @@
 //! checksum fits. `docs/format.md` explains the layouts with real bytes; a test of this folder parses them.
 
 pub(crate) mod checksum;
+pub(crate) mod codec;
 pub(crate) mod file_header;
 pub(crate) mod footer;
 pub(crate) mod hint;

@@ -151,7 +151,8 @@ impl RecordHeader {
         has_expiry | in_batch
     }
 
-    fn key_start(&self) -> usize {
+    /// Where the key starts.
+    pub(super) fn key_start(&self) -> usize {
         FIXED_LEN + if self.expiry.is_some() { EXPIRY_LEN } else { 0 }
     }
 

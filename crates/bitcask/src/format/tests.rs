@@ -197,7 +197,7 @@ impl<'a> Printer<'a> {
     fn hint_entry(&mut self, entry: &hint::HintEntry<'_>) {
         self.field(8, format!("timestamp: {}", entry.timestamp));
         self.field(4, format!("offset: {} (0x{:04x})", entry.offset, entry.offset));
-        self.field(4, format!("value size: {}", entry.value_size));
+        self.field(2, format!("length of the record: at most {}", entry.len));
         self.field(2, format!("key size: {}", entry.key.len()));
         let kind = if entry.is_tombstone { "2 (tombstone)" } else { "1 (value)" };
         self.field(1, format!("kind: {kind}"));

@@ -140,7 +140,7 @@ impl<'a> Copier<'a> {
                 Ok(Scanned::Defect(defect)) => return Err(unreadable(offset, defect.to_string())),
                 Err(error) => return Err(unreadable(offset, error.to_string())),
             };
-            let len = record.header.record_len();
+            let len = record.len;
             visit(self, &record)?;
             self.keep_pace(len)?;
         }
@@ -182,10 +182,18 @@ impl<'a> Copier<'a> {
                 }
                 // What is in an immutable file is published: its batch is whole.
                 let header = RecordHeader { in_batch: false, ..*header };
-                output.begin_record(&header, record.key)?;
-                self.copy_value(index, input, record, output)?;
+                match &record.value {
+                    ScannedValue::Whole(payload) if header.kind == Kind::Link => {
+                        output.append_log(&header, payload)?;
+                    }
+                    ScannedValue::Whole(value) => output.append(&header, record.key, value)?,
+                    _ => {
+                        output.append_front(&header, record.key)?;
+                        self.copy_long(index, input, record, output)?;
+                    }
+                }
                 self.copied.values += u64::from(header.kind == Kind::Value);
-                self.keep_pace(header.record_len())?;
+                self.keep_pace(record.len)?;
             }
             Fate::Bury => {
                 let tombstone = RecordHeader {
@@ -196,9 +204,10 @@ impl<'a> Copier<'a> {
                     value_crc: checksum(&[]),
                     ..*header
                 };
-                output.begin_record(&tombstone, record.key)?;
+                let start = output.offset();
+                output.append(&tombstone, record.key, &[])?;
                 self.copied.tombstones += 1;
-                self.copied.held_bytes += tombstone.record_len();
+                self.copied.held_bytes += output.offset() - start;
             }
         }
         Ok(())
@@ -210,7 +219,7 @@ impl<'a> Copier<'a> {
         let digest = keydir.digest(record.key);
         let expiry = if header.expiry.is_some() { Expiry::Some } else { Expiry::Never };
         let offset = u32::try_from(record.offset).unwrap_or(u32::MAX);
-        let location = Location::new(input.slot(), offset, header.record_len(), expiry);
+        let location = Location::new(input.slot(), offset, record.len, expiry);
         match keydir.get(digest) {
             Some(found) if found == location && header.kind == Kind::Value => {
                 let has_expired = header.expiry.is_some_and(|expiry| expiry <= self.store.clock.now_us());
@@ -232,16 +241,14 @@ impl<'a> Copier<'a> {
         if is_superseded || header.timestamp <= self.floor { Fate::Drop } else { Fate::Bury }
     }
 
-    fn copy_value(
+    /// Copies a value that is longer than what a scan hands over.
+    fn copy_long(
         &mut self,
         index: usize,
         input: &DataFile,
         record: &ScannedRecord<'_>,
         output: &mut Output,
     ) -> Result<(), CopyError> {
-        if let ScannedValue::Whole(value) = &record.value {
-            return output.extend(value).map_err(CopyError::Failed);
-        }
         let mut piece = vec![0; PIECE];
         let (mut at, end) = (record.offset + record.header.front_len() as u64, record.end());
         while at < end {

@@ -155,7 +155,7 @@ impl Store {
                     let Some(old) = table.get(digest) else { continue };
                     let Some(input) = input_in(old) else { continue };
                     let expiry = if entry.expiry.is_some() { Expiry::Some } else { Expiry::Never };
-                    let new = Location::new(output.slot(), entry.offset, entry.record_len(), expiry);
+                    let new = Location::new(output.slot(), entry.offset, entry.len, expiry);
                     table.replace(digest, old, new);
                     output.count_live(new);
                     input.count_dead(old);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
+use crate::format::codec::{Codec, Prepared};
 use crate::format::record::RecordHeader;
 
 /// How much is gathered before it is written.
@@ -32,20 +33,43 @@ impl Output {
         self.written + self.buffer.len() as u64
     }
 
+    /// Appends a record about a key, whose value has kept its checksum.
+    pub(crate) fn append(&mut self, header: &RecordHeader, key: &[u8], value: &[u8]) -> Result<()> {
+        let offset = self.check_offset()?;
+        let prepared = Prepared { value_crc: header.value_crc };
+        let rest = self.file.codec().encode(header, offset, key, value, &prepared, &mut self.buffer);
+        self.extend(rest)
+    }
+
     /// Appends the front of a record. Its value follows by [`Output::extend`].
-    pub(crate) fn begin_record(&mut self, header: &RecordHeader, key: &[u8]) -> Result<()> {
-        let offset = self.offset();
-        if u32::try_from(offset).is_err() {
-            return Err(Error::Full {
-                what: "the output of a merge",
-                remedy: "lower max_file_size: what a merge keeps must lie below 4 GiB",
-            });
+    pub(crate) fn append_front(&mut self, header: &RecordHeader, key: &[u8]) -> Result<()> {
+        let offset = self.check_offset()?;
+        match self.file.codec() {
+            Codec::Binary(seed) => header.encode_front(seed, offset, key, &mut self.buffer),
         }
-        header.encode_front(self.file.seed(), offset, key, &mut self.buffer);
         self.flush_from(PIECE)
     }
 
-    /// Appends bytes of the value.
+    /// Appends a record of the log's own.
+    pub(crate) fn append_log(&mut self, header: &RecordHeader, payload: &[u8]) -> Result<()> {
+        let offset = self.check_offset()?;
+        self.file.codec().encode_log(header.kind, header.timestamp, offset, payload, &mut self.buffer);
+        self.flush_from(PIECE)
+    }
+
+    /// Where the next record goes, which must be where a location can lead.
+    fn check_offset(&self) -> Result<u64> {
+        let offset = self.offset();
+        match u32::try_from(offset) {
+            Ok(_) => Ok(offset),
+            Err(_) => Err(Error::Full {
+                what: "the output of a merge",
+                remedy: "lower max_file_size: what a merge keeps must lie below 4 GiB",
+            }),
+        }
+    }
+
+    /// Appends bytes of a value.
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> Result<()> {
         self.buffer.extend_from_slice(bytes);
         self.flush_from(PIECE)

@@ -137,7 +137,7 @@ impl Inventory {
             timestamp: header.timestamp,
             // The scanner hands over no record that starts behind 4 GiB.
             offset: u32::try_from(record.offset).unwrap_or(u32::MAX),
-            value_size: header.value_size,
+            len: record.len,
             is_tombstone: header.kind == Kind::Tombstone,
             expiry: header.expiry,
             key: record.key,

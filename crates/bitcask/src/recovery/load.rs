@@ -165,13 +165,12 @@ impl Loader<'_> {
                 }
                 let replaced = if entry.is_tombstone {
                     if source.file.is_merge_output() {
-                        source.file.count_held(entry.record_len(), 1);
+                        source.file.count_held(entry.len, 1);
                     }
                     table.remove(digest)
                 } else {
                     let expiry = if entry.expiry.is_some() { Expiry::Some } else { Expiry::Never };
-                    let location =
-                        Location::new(source.file.slot(), entry.offset, entry.record_len(), expiry);
+                    let location = Location::new(source.file.slot(), entry.offset, entry.len, expiry);
                     let count = &mut counts[location.slot().index()];
                     *count = (count.0 + location.len(), count.1 + 1);
                     table.insert(digest, location)

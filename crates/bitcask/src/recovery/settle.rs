@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
-use crate::format::footer::{self, Ending, Footer};
+use crate::format::footer::{Ending, Footer};
 use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
 use crate::recovery::load::Source;
@@ -93,7 +93,7 @@ pub(crate) fn settle(dir: &dyn Dir, identity: &Identity, keydir: &Keydir, plan: 
 /// Writes the footer of a file that is open for reading only again in place, and syncs it: where its sync has failed, a
 /// sync alone would not bring it to the disk.
 fn rewrite_footer(dir: &dyn Dir, file: &DataFile, footer: &Footer) -> Result<()> {
-    let mut record = vec![0; usize::try_from(footer::RECORD_LEN).unwrap_or(0)];
+    let mut record = vec![0; usize::try_from(file.file_len()? - footer.data_len).unwrap_or(0)];
     file.read(&mut record, footer.data_len)?;
     let rewritten = dir.open(file.name(), Access::ReadWrite).and_then(|again| {
         vfs::write_all_at(&*again, &record, footer.data_len)?;
