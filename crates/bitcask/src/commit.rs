@@ -3,72 +3,229 @@
 //! ```text
 //! put:     hash the key, checksum the value
 //!          lock the writer
+//!              judge: may it be written, by what the keydir says now?
 //!              make room: rotate, if the record would outgrow the active file
 //!              draw timestamp and offset, append the record
 //!              publish the location in the keydir
 //!          unlock
 //!          wait for the sync that covers the record, if durability asks for it
 //! delete:  the same with a tombstone, unless the key is absent
+//! modify:  read the key's record, decide; as a put, unless the keydir leads elsewhere by then: then again
 //! ```
 //! Publishing under the lock makes the order of the log the order in which readers see writes. Acknowledging
 //! after the sync, and outside the lock, lets others append meanwhile.
 
+use std::borrow::Cow;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
-use crate::format::codec::Prepared;
+use crate::expiry::Lifetime;
 use crate::format::record::Kind;
-use crate::location::{Expiry, Location};
-use crate::options::{Durability, Maintenance};
+use crate::keydir::Digest;
+use crate::location::Location;
+use crate::options::{Durability, Maintenance, PutOptions};
+use crate::read::Found;
 use crate::store::{Store, WriteSide, check_key};
 use crate::writer::{Covered, Draft, Writer};
 
+/// Whether a write may happen, as judged under the writer lock.
+enum Verdict<'a> {
+    Write(&'a Draft<'a>),
+    /// What the write depends on does not hold, or the write would change nothing.
+    Refuse,
+    /// Nobody can tell: the key is not as it was found before the lock was taken.
+    Stale,
+}
+
+/// What became of a write. The number is how much of the log must be durable for the answer to be.
+enum Outcome {
+    Written(u64),
+    Refused(u64),
+    Stale,
+}
+
+/// What becomes of a key that was looked at.
+pub(crate) enum Change<'a> {
+    Keep,
+    /// A value and its expiry.
+    Put(Cow<'a, [u8]>, Option<u64>),
+}
+
 impl Store {
     /// Gives the key this value.
-    pub(crate) fn put(&self, key: &[u8], value: &[u8], durability: Durability) -> Result<()> {
+    pub(crate) fn put(&self, key: &[u8], value: &[u8], options: &PutOptions) -> Result<()> {
         let side = self.write_side()?;
         check_key(key)?;
-        if value.len() as u64 > self.options.max_value_size {
-            return Err(Error::ValueSize { len: value.len(), max: self.options.max_value_size });
-        }
+        self.check_value(value)?;
         let digest = self.keydir.digest(key);
-        let prepared = Prepared::new(self.identity.format, value);
-        let draft = Draft { kind: Kind::Value, key, value, prepared };
-        let mut writer = self.writer_with_room(side, draft.len_max())?;
-        let location = self.append(side, &mut writer, &draft)?;
-        writer.active.count_live(location);
-        if let Some(old) = self.keydir.insert(digest, location) {
-            self.count_dead(old);
-        }
-        let target = writer.appended;
-        drop(writer);
-        self.acknowledge(side, target, durability)
+        let draft = Draft::value(self.identity.format, key, value, options.lifetime.expiry(&*self.clock));
+        self.write(side, digest, self.durability(options), || Verdict::Write(&draft))?;
+        Ok(())
     }
 
     /// Removes the key; whether it was there.
-    pub(crate) fn delete(&self, key: &[u8], durability: Durability) -> Result<bool> {
+    pub(crate) fn delete(&self, key: &[u8], options: &PutOptions) -> Result<bool> {
         let side = self.write_side()?;
         check_key(key)?;
-        let digest = self.keydir.digest(key);
-        let prepared = Prepared::new(self.identity.format, &[]);
-        let draft = Draft { kind: Kind::Tombstone, key, value: &[], prepared };
-        let mut writer = self.writer_with_room(side, draft.len_max())?;
-        if self.keydir.get(digest).is_none() {
-            drop(writer);
-            // Nothing changes, but the answer rests on a tombstone that may not be durable yet.
-            self.acknowledge(side, side.deleted.load(Ordering::Acquire), durability)?;
-            return Ok(false);
+        if options.lifetime != Lifetime::Forever {
+            return Err(Error::InvalidOptions { reason: "a delete has no expiry".to_owned() });
         }
-        self.append(side, &mut writer, &draft)?;
-        if let Some(old) = self.keydir.remove(digest) {
+        let digest = self.keydir.digest(key);
+        let draft = Draft::tombstone(self.identity.format, key);
+        let mut found: Option<Found> = None;
+        loop {
+            let mut was_there = true;
+            let judge = || match (self.keydir.get(digest), &found) {
+                (None, _) => Verdict::Refuse,
+                (Some(now), Some(found)) if now == found.location => {
+                    // A tombstone even so: the clock may go back.
+                    was_there = !self.has_expired(&found.record.header);
+                    Verdict::Write(&draft)
+                }
+                (Some(now), _) if now.has_expiry() => Verdict::Stale,
+                (Some(_), _) => Verdict::Write(&draft),
+            };
+            if let Some(written) = self.write(side, digest, self.durability(options), judge)? {
+                return Ok(written && was_there);
+            }
+            // Only the record tells whether it has expired, and it is not read under the lock.
+            found = self.find_expiring(digest)?;
+        }
+    }
+
+    /// Lets `decide` say what becomes of a key, given its record, and does that if the key is still as it was then;
+    /// otherwise asks again. Whether the key was there.
+    pub(crate) fn modify(
+        &self,
+        key: &[u8],
+        durability: Durability,
+        decide: impl for<'a> Fn(Option<&'a Found>) -> Result<Change<'a>>,
+    ) -> Result<bool> {
+        let side = self.write_side()?;
+        // Asked before anything is read: a poisoned store answers with its cause.
+        side.check()?;
+        self.check_open()?;
+        check_key(key)?;
+        let digest = self.keydir.digest(key);
+        loop {
+            let found = self.find(digest)?;
+            let is_there =
+                |found: &&Found| found.record.key() == key && !self.has_expired(&found.record.header);
+            let there = found.as_ref().filter(is_there);
+            let change = decide(there)?;
+            let draft = match &change {
+                Change::Put(value, expiry) => Some(Draft::value(self.identity.format, key, value, *expiry)),
+                Change::Keep => None,
+            };
+            let location = found.as_ref().map(|found| found.location);
+            let judge = || {
+                let is_still_there = found.as_ref().filter(is_there).is_some();
+                match &draft {
+                    _ if self.keydir.get(digest) != location => Verdict::Stale,
+                    _ if is_still_there != there.is_some() => Verdict::Stale,
+                    Some(draft) => Verdict::Write(draft),
+                    None => Verdict::Refuse,
+                }
+            };
+            if self.write(side, digest, durability, judge)?.is_some() {
+                return Ok(there.is_some());
+            }
+        }
+    }
+
+    /// Gives the key's value another expiry; whether the key was there.
+    pub(crate) fn set_lifetime(&self, key: &[u8], lifetime: Lifetime) -> Result<bool> {
+        let expiry = lifetime.expiry(&*self.clock);
+        self.modify(key, self.options.durability, |found| {
+            Ok(match found {
+                Some(found) if found.record.header.expiry != expiry => {
+                    Change::Put(found.record.value().into(), expiry)
+                }
+                _ => Change::Keep,
+            })
+        })
+    }
+
+    fn durability(&self, options: &PutOptions) -> Durability {
+        options.durability.unwrap_or(self.options.durability)
+    }
+
+    /// Refuses a value that is longer than the options allow.
+    fn check_value(&self, value: &[u8]) -> Result<()> {
+        let max = self.options.max_value_size;
+        if value.len() as u64 > max { Err(Error::ValueSize { len: value.len(), max }) } else { Ok(()) }
+    }
+
+    /// Commits a write if `judge` says so under the lock, and waits until what it says is as durable as asked: whether
+    /// it was written, or `None` when nobody could tell whether it may.
+    fn write<'d>(
+        &self,
+        side: &WriteSide,
+        digest: Digest,
+        durability: Durability,
+        judge: impl FnMut() -> Verdict<'d>,
+    ) -> Result<Option<bool>> {
+        let (target, written) = match self.commit(side, digest, judge)? {
+            Outcome::Written(target) => (target, true),
+            Outcome::Refused(target) => (target, false),
+            Outcome::Stale => return Ok(None),
+        };
+        self.acknowledge(side, target, durability)?;
+        Ok(Some(written))
+    }
+
+    /// Appends and publishes, if `judge` says so, in one locked section.
+    fn commit<'d>(
+        &self,
+        side: &WriteSide,
+        digest: Digest,
+        mut judge: impl FnMut() -> Verdict<'d>,
+    ) -> Result<Outcome> {
+        let (mut writer, draft) = loop {
+            let mut writer = self.writer(side)?;
+            let draft = match judge() {
+                Verdict::Write(draft) => draft,
+                Verdict::Refuse => return Ok(Outcome::Refused(self.rests_on(side, &writer, digest))),
+                Verdict::Stale => return Ok(Outcome::Stale),
+            };
+            if self.make_room(side, &mut writer, draft.len_max())? {
+                break (writer, draft);
+            }
+            drop(writer);
+            self.prepare_successor(side)?;
+        };
+        let location = self.append(side, &mut writer, draft)?;
+        let replaced = if draft.kind == Kind::Value {
+            writer.active.count_live(location);
+            self.keydir.insert(digest, location)
+        } else {
+            // Before anybody can see that the key is gone.
+            side.deleted.store(writer.appended, Ordering::Release);
+            self.keydir.remove(digest)
+        };
+        if let Some(old) = replaced {
             self.count_dead(old);
         }
-        let target = writer.appended;
-        side.deleted.store(target, Ordering::Release);
-        drop(writer);
-        self.acknowledge(side, target, durability)?;
-        Ok(true)
+        if location.has_expiry() {
+            side.may_expire.store(true, Ordering::Release);
+        }
+        Ok(Outcome::Written(writer.appended))
+    }
+
+    /// How much of the log must be durable for what it says of a key to be.
+    fn rests_on(&self, side: &WriteSide, writer: &Writer, digest: Digest) -> u64 {
+        match self.keydir.get(digest) {
+            Some(location) if self.is_unsynced(location) => writer.appended,
+            Some(_) => 0,
+            None => side.deleted.load(Ordering::Acquire),
+        }
+    }
+
+    /// Whether no sync is known to have covered the record at `location`.
+    pub(crate) fn is_unsynced(&self, location: Location) -> bool {
+        let files = self.files.load();
+        files.get(location.slot()).is_none_or(|file| file.synced_len() <= u64::from(location.offset()))
     }
 
     /// Syncs everything appended so far.
@@ -80,24 +237,26 @@ impl Store {
         self.sync_through(side, appended)
     }
 
-    /// The writer lock, with room in the active file for a record of `len` bytes.
-    fn writer_with_room<'a>(&'a self, side: &'a WriteSide, len: u64) -> Result<MutexGuard<'a, Writer>> {
-        loop {
-            side.check()?;
-            let mut writer = side.writer();
-            // Looked at under the lock: `close` sets it under the lock.
-            self.check_open()?;
-            if writer.has_room(len) {
-                return Ok(writer);
-            }
-            if writer.rotate().map_err(|error| side.append_failed(error))? {
-                side.to_prepare.raise();
-                side.to_seal.raise();
-                continue;
-            }
-            drop(writer);
-            self.prepare_successor(side)?;
+    /// The writer lock of a store that takes writes.
+    fn writer<'a>(&'a self, side: &'a WriteSide) -> Result<MutexGuard<'a, Writer>> {
+        side.check()?;
+        let writer = side.writer();
+        // Looked at under the lock: `close` sets it under the lock.
+        self.check_open()?;
+        Ok(writer)
+    }
+
+    /// Rotates if the active file has no room for `len` bytes of records; false when there is no successor to rotate to.
+    fn make_room(&self, side: &WriteSide, writer: &mut Writer, len: u64) -> Result<bool> {
+        if writer.has_room(len) {
+            return Ok(true);
         }
+        let rotated = writer.rotate().map_err(|error| side.append_failed(error))?;
+        if rotated {
+            side.to_prepare.raise();
+            side.to_seal.raise();
+        }
+        Ok(rotated)
     }
 
     fn append(&self, side: &WriteSide, writer: &mut Writer, draft: &Draft<'_>) -> Result<Location> {
@@ -108,11 +267,11 @@ impl Store {
         if writer.wants_allocation() {
             side.to_prepare.raise();
         }
-        Ok(Location::new(writer.active.slot(), appended.offset, appended.len, Expiry::Never))
+        Ok(Location::new(writer.active.slot(), appended.offset, appended.len, draft.expiry.into()))
     }
 
     /// Takes a record that was replaced off its file's count.
-    fn count_dead(&self, old: Location) {
+    pub(crate) fn count_dead(&self, old: Location) {
         if let Some(file) = self.files.load().get(old.slot()) {
             file.count_dead(old);
         }

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::Result;
+use crate::expiry::Lifetime;
 use crate::iter::{Iter, Keys};
 use crate::opening;
 use crate::options::{Maintenance, Options, PutOptions};
-use crate::read::Value;
+use crate::read::{Entry, Metadata, Value};
 use crate::status::{MergeReport, Status};
 use crate::store::Store;
 use crate::threads::Threads;
@@ -104,8 +106,7 @@ impl Bitcask {
         value: impl AsRef<[u8]>,
         options: &PutOptions,
     ) -> Result<()> {
-        let durability = options.durability.unwrap_or(self.store().options.durability);
-        self.store().put(key.as_ref(), value.as_ref(), durability)
+        self.store().put(key.as_ref(), value.as_ref(), options)
     }
 
     /// The value of `key`; `None` when it has none.
@@ -117,28 +118,81 @@ impl Bitcask {
         self.store().get(key.as_ref())
     }
 
+    /// The value of `key` with its timestamp and its expiry.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("a", "1")?;
+    /// let first = db.get_entry("a")?.expect("it was just put");
+    /// db.put("a", "2")?;
+    /// let second = db.get_entry("a")?.expect("it was just put");
+    /// assert!(second.timestamp_us > first.timestamp_us);
+    /// assert_eq!(second.expires_at, None);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        self.store().get_entry(key.as_ref())
+    }
+
+    /// Length, timestamp and expiry of the value of `key`, without reading the value.
+    pub fn metadata(&self, key: impl AsRef<[u8]>) -> Result<Option<Metadata>> {
+        self.store().metadata(key.as_ref())
+    }
+
+    /// Makes the value of `key` expire in this time from now on, whatever was said of it before: see
+    /// [`PutOptions::expires_in`]. Returns whether the key was there.
+    ///
+    /// The value is written again, with a new timestamp; a write of another thread is never undone by that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("session", "Ada")?;
+    /// assert!(db.expire_in("session", Duration::from_secs(60))?);
+    /// assert!(db.metadata("session")?.is_some_and(|session| session.expires_at.is_some()));
+    /// assert!(db.persist("session")?);
+    /// assert!(!db.expire_in("no such key", Duration::from_secs(60))?);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn expire_in(&self, key: impl AsRef<[u8]>, lifetime: Duration) -> Result<bool> {
+        self.store().set_lifetime(key.as_ref(), Lifetime::For(lifetime))
+    }
+
+    /// Makes the value of `key` expire at this moment: as [`Bitcask::expire_in`], see [`PutOptions::expires_at`].
+    pub fn expire_at(&self, key: impl AsRef<[u8]>, time: SystemTime) -> Result<bool> {
+        self.store().set_lifetime(key.as_ref(), Lifetime::Until(time))
+    }
+
+    /// Takes the expiry from the value of `key`: as [`Bitcask::expire_in`]. Returns whether the key was there, with an
+    /// expiry or without.
+    pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.store().set_lifetime(key.as_ref(), Lifetime::Forever)
+    }
+
     /// Removes `key`. Returns whether it was there.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.delete_with(key, &PutOptions::new())
     }
 
-    /// [`Bitcask::delete`] with options for this one write.
+    /// [`Bitcask::delete`] with options for this one write, of which none may be an expiry.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &PutOptions) -> Result<bool> {
-        let durability = options.durability.unwrap_or(self.store().options.durability);
-        self.store().delete(key.as_ref(), durability)
+        self.store().delete(key.as_ref(), options)
     }
 
-    /// Whether `key` has a value. Reads no file.
+    /// Whether `key` has a value. Reads no file, unless the value has an expiry, which only its record tells.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.store().contains(key.as_ref())
     }
 
-    /// Count of keys.
+    /// Count of keys. One that has expired counts until it is reaped, which happens every minute or so; an exact count is
+    /// what [`Bitcask::keys`] gives.
     pub fn len(&self) -> u64 {
         self.store().keydir.len()
     }
 
-    /// Whether there is no key.
+    /// Whether [`Bitcask::len`] is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -187,6 +241,12 @@ impl Bitcask {
             let (key, value) = entry?;
             Ok(f(so_far, &key, &value))
         })
+    }
+
+    /// One whole pass of what a thread does otherwise.
+    #[cfg(test)]
+    pub(crate) fn reap_all(&self) {
+        self.store().reap_all();
     }
 
     /// Forces everything written so far to the disk.

@@ -21,6 +21,8 @@ pub struct DumpedRecord {
     pub len: u64,
     /// Microseconds since 1970, strictly increasing from commit to commit.
     pub timestamp_us: u64,
+    /// From when on it has expired, in microseconds since 1970.
+    pub expiry_us: Option<u64>,
     /// What it is: `value`, `tombstone`, `sync marker`, `close marker`, `link`, `footer`, or `unknown, may be ignored`.
     pub kind: &'static str,
     /// The bytes before the key.
@@ -96,6 +98,7 @@ impl Dump {
             offset,
             len,
             timestamp_us: record.header.timestamp,
+            expiry_us: record.header.expiry,
             kind: record.header.kind.name(),
             header: record.before_key().to_vec(),
             key: record.key().to_vec(),

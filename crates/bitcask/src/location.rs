@@ -43,6 +43,12 @@ pub(crate) enum Expiry {
     Some,
 }
 
+impl From<Option<u64>> for Expiry {
+    fn from(expiry: Option<u64>) -> Self {
+        if expiry.is_some() { Self::Some } else { Self::Never }
+    }
+}
+
 /// Where the newest record of a key lies: file, offset, and an upper bound of its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Location(NonZeroU64);
@@ -86,7 +92,7 @@ impl Location {
         unround(self.0.get() & LEN_MASK)
     }
 
-    #[cfg(test)]
+    /// Whether the record has an expiry, which only the record itself tells.
     pub(crate) fn has_expiry(self) -> bool {
         self.0.get() & EXPIRY_BIT != 0
     }

@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
     use crate::opening;
-    use crate::options::{Io, Maintenance, Options};
+    use crate::options::{Io, Maintenance, Options, PutOptions};
     use crate::vfs::sim::{SimClock, SimDisk};
 
     fn open(disk: &SimDisk, durability: Durability) -> Store {
@@ -166,7 +166,7 @@ mod tests {
     fn an_interval_store_that_goes_idle_is_synced_then_marked_once_and_then_left_alone() {
         let disk = SimDisk::new(Io::Mapped);
         let store = open(&disk, Durability::Interval(Duration::from_secs(60)));
-        store.put(b"k", b"v", Durability::Os).unwrap();
+        store.put(b"k", b"v", &PutOptions::new().durability(Durability::Os)).unwrap();
         let mut last_appended = 0;
         let synced = tick(&store, &mut last_appended);
         assert!(disk.is_durable("0000000001.data", 0..synced));
@@ -189,7 +189,7 @@ mod tests {
     fn a_store_that_leaves_syncs_to_the_system_is_never_synced_by_a_tick() {
         let disk = SimDisk::new(Io::Mapped);
         let store = open(&disk, Durability::Os);
-        store.put(b"k", b"v", Durability::Os).unwrap();
+        store.put(b"k", b"v", &PutOptions::new().durability(Durability::Os)).unwrap();
         let mut last_appended = 0;
         let operations = disk.operations();
         let end = tick(&store, &mut last_appended);

@@ -335,7 +335,8 @@ impl Opening<'_> {
             options::Maintenance::Callers => 1,
         };
         let may_write = self.options.mode != OpenMode::ReadOnly;
-        Loader { dir: &*self.dir, identity, keydir, may_write, threads }.load(sources, recovery)
+        let now_us = self.clock.now_us();
+        Loader { dir: &*self.dir, identity, keydir, may_write, threads, now_us }.load(sources, recovery)
     }
 
     fn store(

@@ -1,8 +1,9 @@
 //! How a store is opened and how a write is done: every choice has a default that suits most users.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
+use crate::expiry::Lifetime;
 use crate::merge_options::MergeOptions;
 pub use crate::vfs::Io;
 
@@ -162,6 +163,7 @@ impl Options {
 #[derive(Clone, Debug, Default)]
 pub struct PutOptions {
     pub(crate) durability: Option<Durability>,
+    pub(crate) lifetime: Lifetime,
 }
 
 impl PutOptions {
@@ -174,6 +176,33 @@ impl PutOptions {
     /// when the bytes reach the disk is then up to the store's own level.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
+        self
+    }
+
+    /// How long the value lives, counted by the wall clock from the call that writes it. From then on the key is
+    /// absent; no older value comes back. A value that is written without this or [`PutOptions::expires_at`] lives until
+    /// it is replaced or deleted. The longest lifetime ends in the year 586,524; a longer one counts as that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bitcask::PutOptions;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put_with("session", "Ada", &PutOptions::new().expires_in(Duration::from_secs(3600)))?;
+    /// assert!(db.contains("session")?);
+    /// db.put_with("session", "Ada", &PutOptions::new().expires_in(Duration::ZERO))?;
+    /// assert!(!db.contains("session")?);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn expires_in(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Lifetime::For(lifetime);
+        self
+    }
+
+    /// The moment by the wall clock, to the microsecond, from which on the key is absent: see
+    /// [`PutOptions::expires_in`]. A moment in the past, even before 1970, is allowed: the value is absent at once.
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.lifetime = Lifetime::Until(time);
         self
     }
 }

@@ -3,15 +3,17 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use arc_swap::Guard;
 
 use crate::error::{Error, Result};
+use crate::expiry;
 use crate::file::data_file::DataFile;
 use crate::file_table::Files;
 use crate::format::Defect;
 use crate::format::codec::Record;
-use crate::format::record::Kind;
+use crate::format::record::{Kind, RecordHeader};
 use crate::keydir::Digest;
 use crate::location::Location;
 use crate::options::Durability;
@@ -69,40 +71,145 @@ impl std::fmt::Debug for Value {
     }
 }
 
+/// A value with what else its record says, from `Bitcask::get_entry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// When it was written, in microseconds since 1970: the version of the key. It strictly increases from commit to
+    /// commit, even where the wall clock does not.
+    pub timestamp_us: u64,
+    /// From when on the key is absent; `None` when it lives until it is replaced or deleted.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// What is known of a value without reading it, from `Bitcask::metadata`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// The length of the value in bytes.
+    pub value_len: u64,
+    /// As [`Entry::timestamp_us`].
+    pub timestamp_us: u64,
+    /// As [`Entry::expires_at`].
+    pub expires_at: Option<SystemTime>,
+}
+
+/// A record as it was found, or its front alone, and where.
+pub(crate) struct Found {
+    pub(crate) location: Location,
+    pub(crate) record: Record,
+    /// Held so that the file's slot is not used again: as long as this lives, a location that equals its own leads to
+    /// the same record.
+    _file: Arc<DataFile>,
+}
+
+/// Whether a reader who meets what is not durable yet waits for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// At [`Durability::Always`].
+    AsTheStoreSays,
+    /// Never: what is made of it waits.
+    No,
+}
+
 impl Store {
     /// The value of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.get_record(key)?.map(Value))
+    }
+
+    /// The value of a key, and what else its record says.
+    pub(crate) fn get_entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        let found = self.get_record(key)?;
+        Ok(found.map(|record| Entry {
+            timestamp_us: record.header.timestamp,
+            expires_at: record.header.expiry.map(expiry::to_time),
+            value: Value(record),
+        }))
+    }
+
+    fn get_record(&self, key: &[u8]) -> Result<Option<Record>> {
         self.check_open()?;
         check_key(key)?;
-        let found = self.look_up(self.keydir.digest(key), |file, location| {
+        let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
             let record = read_record(file, location)?;
             // Another key with the same digest: as good as impossible, and then this key is absent.
-            Ok((record.key() == key).then_some(Value(record)))
+            let is_there = record.key() == key && !self.has_expired(&record.header);
+            Ok(is_there.then_some(record))
         })?;
         Ok(found.flatten())
+    }
+
+    /// What the record of a key says without its value.
+    pub(crate) fn metadata(&self, key: &[u8]) -> Result<Option<Metadata>> {
+        self.check_open()?;
+        check_key(key)?;
+        let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
+            let front = read_front(file, location)?;
+            let is_there = front.key() == key && !self.has_expired(&front.header);
+            Ok(is_there.then_some(front.header))
+        })?;
+        Ok(found.flatten().map(|header| Metadata {
+            value_len: u64::from(header.value_size),
+            timestamp_us: header.timestamp,
+            expires_at: header.expiry.map(expiry::to_time),
+        }))
     }
 
     /// Key and value of whatever has this digest.
     pub(crate) fn get_by_digest(&self, digest: Digest) -> Result<Option<(Vec<u8>, Value)>> {
         self.check_open()?;
-        self.look_up(digest, |file, location| {
+        let found = self.look_up(digest, Waits::AsTheStoreSays, |file, location| {
             let record = read_record(file, location)?;
-            Ok((record.key().to_vec(), Value(record)))
-        })
+            Ok((!self.has_expired(&record.header)).then(|| (record.key().to_vec(), Value(record))))
+        })?;
+        Ok(found.flatten())
     }
 
     /// The key that has this digest.
     pub(crate) fn key_by_digest(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
         self.check_open()?;
-        self.look_up(digest, |file, location| Ok(read_front(file, location)?.key().to_vec()))
+        let found = self.look_up(digest, Waits::AsTheStoreSays, |file, location| {
+            let front = read_front(file, location)?;
+            Ok((!self.has_expired(&front.header)).then(|| front.key().to_vec()))
+        })?;
+        Ok(found.flatten())
     }
 
-    /// Whether the key is there, by the keydir alone.
+    /// Whether the key is there: by the keydir alone, unless its record has an expiry.
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool> {
         self.check_open()?;
         check_key(key)?;
-        let found = self.look_up(self.keydir.digest(key), |_, _| Ok(()))?;
-        Ok(found.is_some())
+        let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
+            Ok(!location.has_expiry() || !self.has_expired(&read_front(file, location)?.header))
+        })?;
+        Ok(found == Some(true))
+    }
+
+    /// The record that the keydir names for `digest`, expired or not, for a write that rests on it.
+    pub(crate) fn find(&self, digest: Digest) -> Result<Option<Found>> {
+        self.look_up(digest, Waits::No, |file, location| {
+            let record = read_record(file, location)?;
+            Ok(Found { location, record, _file: Arc::clone(file) })
+        })
+    }
+
+    /// As [`Store::find`], without the value, and only when the record has an expiry.
+    pub(crate) fn find_expiring(&self, digest: Digest) -> Result<Option<Found>> {
+        let found = self.look_up(digest, Waits::No, |file, location| {
+            if !location.has_expiry() {
+                return Ok(None);
+            }
+            let record = read_front(file, location)?;
+            Ok(Some(Found { location, record, _file: Arc::clone(file) }))
+        })?;
+        Ok(found.flatten())
+    }
+
+    pub(crate) fn has_expired(&self, header: &RecordHeader) -> bool {
+        expiry::has_expired(header.expiry, &*self.clock)
     }
 
     /// Finds the record that the keydir names for `digest` and reads it. A location may be stale by the time it is
@@ -110,18 +217,23 @@ impl Store {
     fn look_up<T>(
         &self,
         digest: Digest,
-        read: impl Fn(&DataFile, Location) -> Result<T>,
+        waits: Waits,
+        read: impl Fn(&Arc<DataFile>, Location) -> Result<T>,
     ) -> Result<Option<T>> {
         loop {
             // The table first: see `file_table`.
             let files = self.files.load();
             let Some(location) = self.keydir.get(digest) else {
-                self.wait_for_deletes()?;
+                if waits == Waits::AsTheStoreSays {
+                    self.wait_for_deletes()?;
+                }
                 return Ok(None);
             };
             let found = match files.get(location.slot()) {
                 Some(file) => {
-                    self.wait_for_record(file, location)?;
+                    if waits == Waits::AsTheStoreSays {
+                        self.wait_for_record(file, location)?;
+                    }
                     read(file, location)
                 }
                 None => Err(missing_file(location)),
@@ -172,7 +284,7 @@ fn read_record(file: &DataFile, location: Location) -> Result<Record> {
 }
 
 /// Reads a record as far as its key, or all of it where that is not less, and checks it.
-fn read_front(file: &DataFile, location: Location) -> Result<Record> {
+pub(crate) fn read_front(file: &DataFile, location: Location) -> Result<Record> {
     let offset = u64::from(location.offset());
     let readable = readable(file, location);
     let mut bytes = vec![0; readable.min(KEY_GUESS)];

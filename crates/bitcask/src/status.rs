@@ -8,7 +8,7 @@ use crate::options::Io;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// Count of keys.
+    /// Count of keys; one that has expired counts until it is reaped.
     pub keys: u64,
     /// Bytes of the records that the keys lead to, rounded up by less than 1/32 each.
     pub live_bytes: u64,

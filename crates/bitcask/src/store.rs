@@ -65,8 +65,10 @@ pub(crate) struct WriteSide {
     pub(crate) to_seal: Signal,
     /// Raised when a file was completed.
     pub(crate) to_merge: Signal,
-    /// `Writer::appended` behind the last tombstone: what the absence of a key may rest on.
+    /// `Writer::appended` behind the last record that took a key away: what the absence of a key may rest on.
     pub(crate) deleted: AtomicU64,
+    /// Whether the keydir may hold keys with an expiry.
+    pub(crate) may_expire: AtomicBool,
     /// When, by the monotonic clock, the last sync by interval was: for stores without threads.
     pub(crate) last_sync: Mutex<Duration>,
     poison: OnceLock<String>,
@@ -87,6 +89,7 @@ impl WriteSide {
             to_seal: Signal::default(),
             to_merge: Signal::default(),
             deleted: AtomicU64::new(0),
+            may_expire: AtomicBool::new(true),
             last_sync: Mutex::new(Duration::ZERO),
             poison: OnceLock::new(),
             lock: Mutex::new(Some(lock)),

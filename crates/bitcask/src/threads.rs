@@ -6,6 +6,7 @@
 //! | `bitcask-prepare` | makes successors and allocates space ahead of need |
 //! | `bitcask-seal` | gives files that were rotated away from their footers and hint files |
 //! | `bitcask-merge` | merges by policy |
+//! | `bitcask-reap` | takes keys that have expired out of the keydir |
 //!
 //! A failure in one of them is not lost: either it poisons the store, or the work stays to be done and whoever
 //! cannot do without it meets the failure himself.
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::keydir::Digest;
 use crate::options::Durability;
 use crate::signal::{Signal, Woken};
 use crate::store::{Store, WriteSide};
@@ -22,22 +24,35 @@ use crate::store::{Store, WriteSide};
 /// How long a log must be idle before it is marked, where no interval says otherwise.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long the keydir is left alone between two passes over it for keys that have expired.
+const REAP_EVERY: Duration = Duration::from_secs(60);
+/// How many times as long as a page of such a pass took it rests before the next.
+const REAP_REST: u32 = 9;
+
 pub(crate) struct Threads {
     store: Arc<Store>,
     to_sync: Arc<Signal>,
+    to_reap: Arc<Signal>,
     running: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
     /// Starts the threads of a store that may write; a read-only one has none.
     pub(crate) fn start(store: &Arc<Store>) -> Result<Self> {
-        let mut threads = Self { store: Arc::clone(store), to_sync: Arc::default(), running: Vec::new() };
+        let mut threads = Self {
+            store: Arc::clone(store),
+            to_sync: Arc::default(),
+            to_reap: Arc::default(),
+            running: Vec::new(),
+        };
         if store.write_side.is_some() {
             let to_sync = Arc::clone(&threads.to_sync);
             threads.spawn("bitcask-sync", move |store, side| sync(store, side, &to_sync))?;
             threads.spawn("bitcask-prepare", prepare)?;
             threads.spawn("bitcask-seal", seal)?;
             threads.spawn("bitcask-merge", merge)?;
+            let to_reap = Arc::clone(&threads.to_reap);
+            threads.spawn("bitcask-reap", move |store, side| reap(store, side, &to_reap))?;
         }
         Ok(threads)
     }
@@ -59,6 +74,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.to_sync.stop();
+        self.to_reap.stop();
         if let Some(side) = &self.store.write_side {
             side.to_prepare.stop();
             side.to_seal.stop();
@@ -107,5 +123,20 @@ fn merge(store: &Store, side: &WriteSide) {
     while side.to_merge.wait(Some(interval)) != Woken::Stopped {
         // Whether it went well is in the status.
         let _ = store.merge_by_policy(side);
+    }
+}
+
+/// Reads for at most a tenth of the time, so that a large pass is not felt.
+fn reap(store: &Store, side: &WriteSide, signal: &Signal) {
+    while signal.wait(Some(REAP_EVERY)) != Woken::Stopped {
+        let mut next = Some(Digest::FIRST);
+        while let Some(from) = next {
+            let start = store.clock.monotonic();
+            next = store.reap(side, from).unwrap_or(None);
+            let took = store.clock.monotonic().saturating_sub(start);
+            if signal.wait(Some(took * REAP_REST)) == Woken::Stopped {
+                return;
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::format::codec::Prepared;
+use crate::format::file_header::LogFormat;
 use crate::format::position::LogPosition;
 use crate::format::record::{Kind, RecordHeader};
 use crate::timestamps::Timestamps;
@@ -53,15 +54,24 @@ pub(crate) struct Draft<'a> {
     pub(crate) kind: Kind,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
+    pub(crate) expiry: Option<u64>,
     pub(crate) prepared: Prepared,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    pub(crate) fn value(format: LogFormat, key: &'a [u8], value: &'a [u8], expiry: Option<u64>) -> Self {
+        Self { kind: Kind::Value, key, value, expiry, prepared: Prepared::new(format, value) }
+    }
+
+    pub(crate) fn tombstone(format: LogFormat, key: &'a [u8]) -> Self {
+        Self { kind: Kind::Tombstone, key, value: &[], expiry: None, prepared: Prepared::new(format, &[]) }
+    }
+
     fn header(&self, timestamp: u64) -> RecordHeader {
         RecordHeader {
             kind: self.kind,
             timestamp,
-            expiry: None,
+            expiry: self.expiry,
             in_batch: false,
             key_size: u16::try_from(self.key.len()).unwrap_or(u16::MAX),
             value_size: u32::try_from(self.value.len()).unwrap_or(u32::MAX),

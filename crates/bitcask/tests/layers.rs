@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top. A module may use the modules of the rows before its own, and itself.
 const LAYERS: &[&[&str]] = &[
     &["error", "location", "clock", "signal"],
-    &["vfs", "format", "keydir", "timestamps", "merge_options"],
+    &["vfs", "format", "keydir", "timestamps", "expiry", "merge_options"],
     &["options", "file", "merge_control"],
     &["status", "file_table", "writer"],
     &["syncer", "recovery", "catalog"],
     &["store"],
-    &["commit", "maintenance", "read", "closing", "opening"],
+    &["maintenance", "read", "closing", "opening"],
+    &["commit", "reaping"],
     &["merge"],
     &["iter", "report", "threads", "verify", "dump"],
     &["db"],

@@ -22,6 +22,8 @@ struct Report<'a> {
     len: u64,
     kind: &'static str,
     timestamp_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiry_us: Option<u64>,
     /// Whether the value fits its checksum.
     sound: bool,
     #[serde(flatten)]
@@ -56,6 +58,7 @@ pub(super) fn dump(args: &DumpArgs) -> Result<Exit, Failure> {
                 len: record.len,
                 kind: record.kind,
                 timestamp_us: record.timestamp_us,
+                expiry_us: record.expiry_us,
                 sound: record.value_is_sound,
                 // Markers and their like have no key, but may have a payload.
                 entry: match record.key.as_slice() {
@@ -83,9 +86,8 @@ pub(super) fn dump(args: &DumpArgs) -> Result<Exit, Failure> {
 }
 
 fn line(record: &DumpedRecord, width: usize) -> String {
-    let time = UNIX_EPOCH.checked_add(Duration::from_micros(record.timestamp_us));
-    let time = time.map_or_else(String::new, |time| humantime::format_rfc3339_micros(time).to_string());
-    let front = format!("{:>12} {:>10}  {:<13} {time:<27}", record.offset, record.len, record.kind);
+    let written = time(record.timestamp_us);
+    let front = format!("{:>12} {:>10}  {:<13} {written:<27}", record.offset, record.len, record.kind);
     // Markers and their like have neither key nor value.
     if record.key.is_empty() {
         return front.trim_end().to_owned();
@@ -97,7 +99,18 @@ fn line(record: &DumpedRecord, width: usize) -> String {
         String::new()
     };
     let damaged = if record.value_is_sound { "" } else { " DAMAGED" };
-    format!("{front}  \"{}\" \"{}\"{cut}{damaged}", escaped(&record.key), escaped(shown))
+    let expires = record.expiry_us.map_or_else(String::new, |expiry| format!(" expires {}", time(expiry)));
+    format!("{front}  \"{}\" \"{}\"{cut}{expires}{damaged}", escaped(&record.key), escaped(shown))
+}
+
+fn time(us: u64) -> String {
+    /// The last second that has a text.
+    const LAST_S: u64 = 253_402_300_799;
+    let since_1970 = Duration::from_micros(us);
+    match UNIX_EPOCH.checked_add(since_1970) {
+        Some(time) if since_1970.as_secs() <= LAST_S => humantime::format_rfc3339_micros(time).to_string(),
+        _ => "after the year 9999".to_owned(),
+    }
 }
 
 /// The header's bytes, with their offsets in the file.

@@ -25,7 +25,7 @@ use crate::file::scan::{Scanned, ScannedRecord, ScannedValue, Scanner};
 use crate::format::checksum::checksum;
 use crate::format::record::{Kind, RecordHeader};
 use crate::keydir::Digest;
-use crate::location::{Expiry, Location};
+use crate::location::Location;
 use crate::merge::output::Output;
 use crate::merge_control::Pace;
 use crate::status::Damage;
@@ -217,13 +217,11 @@ impl<'a> Copier<'a> {
     fn fate(&self, input: &DataFile, record: &ScannedRecord<'_>) -> Fate {
         let (header, keydir) = (&record.header, &self.store.keydir);
         let digest = keydir.digest(record.key);
-        let expiry = if header.expiry.is_some() { Expiry::Some } else { Expiry::Never };
         let offset = u32::try_from(record.offset).unwrap_or(u32::MAX);
-        let location = Location::new(input.slot(), offset, record.len, expiry);
+        let location = Location::new(input.slot(), offset, record.len, header.expiry.into());
         match keydir.get(digest) {
             Some(found) if found == location && header.kind == Kind::Value => {
-                let has_expired = header.expiry.is_some_and(|expiry| expiry <= self.store.clock.now_us());
-                if !has_expired {
+                if !self.store.has_expired(header) {
                     return Fate::Copy;
                 }
                 // From now on it is invisible also when the clock goes back, as if it had been reaped before.

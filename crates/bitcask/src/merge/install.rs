@@ -10,7 +10,7 @@ use crate::format::footer::{Ending, Footer};
 use crate::format::hint;
 use crate::format::manifest::ListedFile;
 use crate::keydir::SHARD_COUNT;
-use crate::location::{Expiry, Location};
+use crate::location::Location;
 use crate::merge::copy::Copied;
 use crate::recovery::inventory::Inventory;
 use crate::status::MergeReport;
@@ -154,8 +154,7 @@ impl Store {
                     let digest = self.keydir.digest(entry.key);
                     let Some(old) = table.get(digest) else { continue };
                     let Some(input) = input_in(old) else { continue };
-                    let expiry = if entry.expiry.is_some() { Expiry::Some } else { Expiry::Never };
-                    let new = Location::new(output.slot(), entry.offset, entry.len, expiry);
+                    let new = Location::new(output.slot(), entry.offset, entry.len, entry.expiry.into());
                     table.replace(digest, old, new);
                     output.count_live(new);
                     input.count_dead(old);

@@ -13,7 +13,7 @@ use crate::format::footer::Footer;
 use crate::format::hint;
 use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
-use crate::location::{Expiry, Location};
+use crate::location::Location;
 use crate::recovery::inventory::{self, Inventory};
 use crate::status::Recovery;
 use crate::vfs::Dir;
@@ -49,6 +49,8 @@ pub(crate) struct Loader<'a> {
     /// Whether hints that had to be made are written down.
     pub(crate) may_write: bool,
     pub(crate) threads: usize,
+    /// The wall clock's time, by which values have expired or not.
+    pub(crate) now_us: u64,
 }
 
 impl Loader<'_> {
@@ -163,14 +165,16 @@ impl Loader<'_> {
                 if digest.shard() != shard {
                     return Err(index);
                 }
-                let replaced = if entry.is_tombstone {
-                    if source.file.is_merge_output() {
-                        source.file.count_held(entry.len, 1);
-                    }
+                if entry.is_tombstone && source.file.is_merge_output() {
+                    source.file.count_held(entry.len, 1);
+                }
+                // A value that has expired supersedes the older ones of its key, as a tombstone does.
+                let is_gone = entry.is_tombstone || entry.expiry.is_some_and(|expiry| self.now_us >= expiry);
+                let replaced = if is_gone {
                     table.remove(digest)
                 } else {
-                    let expiry = if entry.expiry.is_some() { Expiry::Some } else { Expiry::Never };
-                    let location = Location::new(source.file.slot(), entry.offset, entry.len, expiry);
+                    let (slot, expiry) = (source.file.slot(), entry.expiry.into());
+                    let location = Location::new(slot, entry.offset, entry.len, expiry);
                     let count = &mut counts[location.slot().index()];
                     *count = (count.0 + location.len(), count.1 + 1);
                     table.insert(digest, location)

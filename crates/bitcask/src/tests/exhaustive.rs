@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::crash::canonical;
 use super::harness::{Case, Depth, Sweep, Tier, check_recovery};
-use super::model::{Bounds, History, Write};
+use super::model::{Bounds, History, Stored, Write};
 use crate::vfs::sim::{Random, SimClock, SimDisk};
 use crate::{Durability, Io, Options};
 
@@ -74,7 +74,7 @@ fn three_unsynced_records(io: Io) -> (SimDisk, History, Options, u64, u64) {
     let mut history = History::default();
     let mut put = |key: &str, value: &[u8]| {
         db.put(key, value).unwrap();
-        history.push(Write { key: key.into(), value: Some(value.to_vec()) });
+        history.push(Write { key: key.into(), value: Some(Stored::forever(value)) });
     };
     put("first", b"value of first");
     put("second", &[2; 70]);
@@ -84,7 +84,7 @@ fn three_unsynced_records(io: Io) -> (SimDisk, History, Options, u64, u64) {
     assert!(db.delete("first").unwrap());
     history.push(Write { key: b"first".to_vec(), value: None });
     db.put("second", [9; 40]).unwrap();
-    history.push(Write { key: b"second".to_vec(), value: Some(vec![9; 40]) });
+    history.push(Write { key: b"second".to_vec(), value: Some(Stored::forever([9; 40])) });
     let end = db.status().data_bytes;
     // The successor's header counts among the bytes.
     let successors: u64 = disk.files().iter().filter(|file| file.ends_with(".data")).count() as u64 - 1;

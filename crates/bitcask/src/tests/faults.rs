@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::ledger::{self, Ledger, by_tier};
 use crate::vfs::sim::{Calls, CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Io, Options};
+use crate::{Bitcask, Durability, Error, Io, Options, PutOptions};
 
 const KEYS: usize = 10;
 const WRITES: usize = 60;
@@ -150,18 +150,38 @@ impl<'a> Run<'a> {
             self.sync();
         } else if n % 4 == 3 {
             self.delete(&key);
+        } else if n % 11 == 10 {
+            self.expire(&key);
         } else {
             let value = format!("{key} at {n} {}", "x".repeat(self.random.index(60)));
-            self.put(&key, &value);
+            // So far ahead that the value does not expire: what matters here is that its record has to be read.
+            let lifetime = Duration::from_secs(1 << 30);
+            let options = PutOptions::new();
+            self.put(&key, &value, if n.is_multiple_of(3) { options.expires_in(lifetime) } else { options });
         }
         let key = format!("k{}", self.random.index(KEYS));
         self.get(&key);
     }
 
-    fn put(&mut self, key: &str, value: &str) {
+    fn put(&mut self, key: &str, value: &str, options: PutOptions) {
         let was_poisoned = self.poisoned();
-        let (result, hit) = self.watched(|db| db.put(key, value));
+        let (result, hit) = self.watched(|db| db.put_with(key, value, &options));
         self.written(key, Some(value), was_poisoned, result, hit);
+    }
+
+    /// The same value once more, with another expiry.
+    fn expire(&mut self, key: &str) {
+        let value = self.ledger.state().get(key).cloned();
+        let was_poisoned = self.poisoned();
+        let (result, hit) = self.watched(|db| db.expire_in(key, Duration::from_secs(1 << 31)));
+        match (result, value) {
+            (Ok(was_there), value) if was_poisoned.is_none() && value.is_none() => assert!(!was_there),
+            (result, Some(value)) => {
+                assert!(!matches!(result, Ok(false)), "{key} is there");
+                self.written(key, Some(&value), was_poisoned, result.map(drop), hit);
+            }
+            (result, None) => assert!(hit || was_poisoned.is_some(), "{result:?}"),
+        }
     }
 
     fn delete(&mut self, key: &str) {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::harness;
 use super::model::Map;
+use crate::expiry::to_time;
 use crate::vfs::sim::{CrashModel, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, MergeReport, Options};
+use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, MergeReport, Options, PutOptions};
 
 const NOW_US: u64 = 1_800_000_000_000_000;
+const HOUR_US: u64 = 3_600_000_000;
 
 /// A store that is merged, rotated and cut as a story says.
 struct Story {
@@ -36,6 +38,10 @@ impl Story {
 
     fn put(&self, key: &str, value: &str) {
         self.db().put(key, value).unwrap();
+    }
+
+    fn put_until(&self, key: &str, value: &str, expiry: u64) {
+        self.db().put_with(key, value, &PutOptions::new().expires_at(to_time(expiry))).unwrap();
     }
 
     /// Deletes a key that is there.
@@ -186,6 +192,59 @@ fn timestamps_of_records_that_have_left_are_not_given_again() {
         story.rotate();
         story.merge(1..2);
         story.holds(&[("c", "3")]);
+    });
+}
+
+#[test]
+fn a_value_that_has_expired_still_covers_the_older_ones_of_its_key() {
+    in_both_ways(|mut story| {
+        story.put("a", "old");
+        story.put("z", "1");
+        story.rotate();
+        story.put_until("a", "expires", NOW_US + HOUR_US);
+        story.rotate();
+        story.clock.set_now_us(NOW_US + 2 * HOUR_US);
+        let report = story.merge(1..2);
+        assert_eq!((report.tombstones_kept, report.values_copied), (1, 0), "{report:?}");
+        story.holds(&[("z", "1")]);
+        story.clock.set_now_us(NOW_US);
+        story.holds(&[("z", "1")]);
+    });
+}
+
+/// It has no entry in the keydir because it was reaped, not because something covers it.
+#[test]
+fn a_value_that_was_reaped_covers_the_older_ones_also_when_the_clock_has_gone_back() {
+    in_both_ways(|mut story| {
+        story.put_until("a", "old", NOW_US + HOUR_US);
+        story.put("z", "1");
+        story.rotate();
+        story.put_until("a", "new", NOW_US + HOUR_US);
+        story.rotate();
+        story.clock.set_now_us(NOW_US + 2 * HOUR_US);
+        story.reopen();
+        story.clock.set_now_us(NOW_US);
+        let report = story.merge(1..2);
+        assert_eq!((report.tombstones_kept, report.values_copied), (1, 0), "{report:?}");
+        story.holds(&[("z", "1")]);
+    });
+}
+
+#[test]
+fn expired_values_leave_with_a_merge_and_living_ones_keep_their_expiry() {
+    in_both_ways(|mut story| {
+        story.put_until("gone", "1", NOW_US + HOUR_US);
+        story.put_until("stays", "2", NOW_US + 3 * HOUR_US);
+        story.rotate();
+        story.clock.set_now_us(NOW_US + 2 * HOUR_US);
+        let report = story.merge(0..1);
+        assert_eq!((report.values_copied, report.tombstones_kept, report.records_dropped), (1, 0, 1));
+        let entry = story.db().get_entry("stays").unwrap().unwrap();
+        assert_eq!(entry.expires_at, Some(to_time(NOW_US + 3 * HOUR_US)));
+        story.holds(&[("stays", "2")]);
+        story.clock.set_now_us(NOW_US + 3 * HOUR_US);
+        story.reopen();
+        story.holds(&[]);
     });
 }
 

@@ -5,6 +5,7 @@ mod crash;
 mod disk_full;
 mod engine;
 mod exhaustive;
+mod expiry;
 mod faults;
 mod footers;
 mod harness;

@@ -2,15 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::Bitcask;
 use crate::vfs::sim::Random;
+use crate::{Bitcask, Value};
 
 /// One write that changed something; no value stands for a delete.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     pub(super) key: Vec<u8>,
-    pub(super) value: Option<Vec<u8>>,
+    pub(super) value: Option<Stored>,
+}
+
+/// A value as the log holds it.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) value: Vec<u8>,
+    /// In microseconds since 1970.
+    pub(super) expiry: Option<u64>,
+}
+
+impl Stored {
+    pub(super) fn forever(value: impl Into<Vec<u8>>) -> Self {
+        Self { value: value.into(), expiry: None }
+    }
+
+    /// Whether readers see it at this time.
+    pub(super) fn is_visible(&self, now_us: u64) -> bool {
+        self.expiry.is_none_or(|expiry| now_us < expiry)
+    }
 }
 
 /// How many writes of a history must, or may, be there after a crash.
@@ -37,6 +57,9 @@ pub(super) struct History {
     writes: Vec<Write>,
     /// The map after all of them.
     latest: Map,
+    /// Writes by index whose value had expired when a merge ran: whether it comes back when the clock goes back depends
+    /// on whether that merge met it.
+    vague: BTreeSet<usize>,
 }
 
 impl History {
@@ -69,9 +92,27 @@ impl History {
         self.writes.iter().rposition(|write| write.value.is_none()).map_or(0, |index| index + 1)
     }
 
+    /// A merge ran while these keys had expired.
+    pub(super) fn merged(&mut self, expired: &BTreeSet<Vec<u8>>) {
+        let last_writes = expired.iter().filter_map(|key| self.last_write_to(key).checked_sub(1));
+        let last_writes: Vec<_> = last_writes.collect();
+        self.vague.extend(last_writes);
+    }
+
+    /// Whether `key` may be absent although it was written and has not expired.
+    pub(super) fn is_vague(&self, key: &[u8]) -> bool {
+        self.last_write_to(key).checked_sub(1).is_some_and(|index| self.vague.contains(&index))
+    }
+
+    /// A vague key has turned out to be absent.
+    pub(super) fn settle_absent(&mut self, key: &[u8]) {
+        self.latest.remove(key);
+    }
+
     /// Forgets all writes behind the first `count`.
     pub(super) fn truncate(&mut self, count: usize) {
         self.writes.truncate(count);
+        self.vague.retain(|&index| index < count);
         self.latest = self.state(count);
     }
 
@@ -101,7 +142,9 @@ impl History {
         let mut found = None;
         for count in 0..=at_most {
             if let Some(write) = count.checked_sub(1).map(|index| &self.writes[index]) {
-                if write.value.as_deref() == map.get(&write.key) || ignored.contains(&write.key) {
+                let found = map.get(&write.key);
+                let may_be_gone = found.is_none() && self.vague.contains(&(count - 1));
+                if write.value.as_ref() == found || may_be_gone || ignored.contains(&write.key) {
                     differing.remove(&write.key[..]);
                 } else {
                     differing.insert(&write.key);
@@ -124,7 +167,7 @@ impl History {
             let state = self.state(count);
             text.push_str(&format!(" nearest is {count}:"));
             for key in state.differences(map).take(8) {
-                let show = |map: &Map| map.0.get(key).map(|value| display(value));
+                let show = |map: &Map| map.0.get(key).map(|stored| format!("{stored:?}"));
                 let key_text = String::from_utf8_lossy(key);
                 text.push_str(&format!("\n  {key_text}: expected {:?}, found {:?}", show(&state), show(map)));
             }
@@ -134,7 +177,7 @@ impl History {
         });
         if let Some((key, value)) = unknown {
             let key = String::from_utf8_lossy(key);
-            text.push_str(&format!("\n  never written for {key}: {}", display(value)));
+            text.push_str(&format!("\n  never written for {key}: {value:?}"));
         }
         text
     }
@@ -142,15 +185,20 @@ impl History {
 
 /// Keys and values.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
+pub(super) struct Map(BTreeMap<Vec<u8>, Stored>);
 
 impl Map {
     /// All that a store holds, by every way to ask it.
     pub(super) fn of(db: &Bitcask) -> Self {
+        let stored = |(key, value): (Vec<u8>, Value)| {
+            let metadata = db.metadata(&key).unwrap().expect("the clock stands still, or almost");
+            assert_eq!(metadata.value_len, value.len() as u64);
+            (key, Stored { value: value.into_vec(), expiry: micros(metadata.expires_at) })
+        };
         let map: BTreeMap<_, _> = db
             .iter()
             .map(|entry| entry.unwrap_or_else(|error| panic!("iterating fails: {error}")))
-            .map(|(key, value)| (key, value.into_vec()))
+            .map(stored)
             .collect();
         assert_eq!(db.len(), map.len() as u64, "len() against iter()");
         let mut keys: Vec<Vec<u8>> = db.keys().map(|key| key.unwrap()).collect();
@@ -163,8 +211,11 @@ impl Map {
     pub(super) fn of_damaged(db: &Bitcask, keys: impl Iterator<Item = Vec<u8>>) -> (Self, BTreeSet<Vec<u8>>) {
         let (mut map, mut damaged) = (BTreeMap::new(), BTreeSet::new());
         for key in keys {
-            match db.get(&key) {
-                Ok(Some(value)) => drop(map.insert(key, value.into_vec())),
+            match db.get_entry(&key) {
+                Ok(Some(entry)) => {
+                    let expiry = micros(entry.expires_at);
+                    map.insert(key, Stored { value: entry.value.into_vec(), expiry });
+                }
                 Ok(None) => {}
                 Err(error) if error.is_corruption() => drop(damaged.insert(key)),
                 Err(error) => panic!("get fails: {error}"),
@@ -177,16 +228,29 @@ impl Map {
         self.0.len()
     }
 
-    pub(super) fn contains(&self, key: &[u8]) -> bool {
-        self.0.contains_key(key)
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Stored> {
+        self.0.get(key)
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.0.get(key).map(Vec::as_slice)
-    }
-
-    pub(super) fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub(super) fn insert(&mut self, key: Vec<u8>, value: Stored) {
         self.0.insert(key, value);
+    }
+
+    /// All of it but these keys.
+    pub(super) fn without(&self, keys: &BTreeSet<Vec<u8>>) -> Self {
+        let rest = self.0.iter().filter(|(key, _)| !keys.contains(*key));
+        Self(rest.map(|(key, stored)| (key.clone(), stored.clone())).collect())
+    }
+
+    /// What readers see of it at this time.
+    pub(super) fn visible(&self, now_us: u64) -> Self {
+        let visible = self.0.iter().filter(|(_, stored)| stored.is_visible(now_us));
+        Self(visible.map(|(key, stored)| (key.clone(), stored.clone())).collect())
+    }
+
+    /// The keys that have expired at this time.
+    pub(super) fn expired(&self, now_us: u64) -> impl Iterator<Item = Vec<u8>> {
+        self.0.iter().filter(move |(_, stored)| !stored.is_visible(now_us)).map(|(key, _)| key.clone())
     }
 
     /// Whether the key was there.
@@ -212,15 +276,24 @@ impl Map {
     }
 }
 
+/// An expiry as records have it.
+fn micros(expires_at: Option<SystemTime>) -> Option<u64> {
+    let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_micros();
+    expires_at.map(|time| u64::try_from(since_1970(time)).unwrap())
+}
+
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.0.iter().map(|(key, value)| (String::from_utf8_lossy(key), display(value)));
+        let entries = self.0.iter().map(|(key, value)| (String::from_utf8_lossy(key), value));
         f.debug_map().entries(entries).finish()
     }
 }
 
-/// The front of a value, which describes the whole.
-fn display(value: &[u8]) -> String {
-    let front: String = value.iter().take(24).flat_map(|byte| byte.escape_ascii()).map(char::from).collect();
-    format!("{front}.. ({} bytes)", value.len())
+impl fmt::Debug for Stored {
+    /// The front of the value, which describes the whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let front = self.value.iter().take(24).flat_map(|byte| byte.escape_ascii()).map(char::from);
+        write!(f, "{}.. ({} bytes)", front.collect::<String>(), self.value.len())?;
+        self.expiry.map_or(Ok(()), |expiry| write!(f, " until {expiry}"))
+    }
 }

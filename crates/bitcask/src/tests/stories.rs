@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::harness::{Crash, Depth, check_recovery, check_sound, open};
-use super::model::{History, Map, Write};
+use super::model::{History, Map, Stored, Write};
 use crate::vfs::sim::{CrashModel, Random, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Io, Options};
 
@@ -39,7 +39,7 @@ impl Store {
 
     fn put(&mut self, key: &str, value: impl AsRef<[u8]>) {
         self.db().put(key, &value).unwrap();
-        self.history.push(Write { key: key.into(), value: Some(value.as_ref().to_vec()) });
+        self.history.push(Write { key: key.into(), value: Some(Stored::forever(value.as_ref())) });
     }
 
     fn delete(&mut self, key: &str) {

@@ -3,13 +3,14 @@
 //! Few keys, tiny files, many deletes and reopens: what finds bugs in stores of this family. A workload knows after each
 //! step what a crash must leave, and keeps a fork of the disk from before each operation that changes it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::harness::{self, random_time};
-use super::model::{Bounds, History, Map, Write};
+use super::harness::{self, EXPIRIES, random_time};
+use super::model::{Bounds, History, Map, Stored, Write};
 use crate::clock::Clock;
+use crate::expiry::to_time;
 use crate::vfs::sim::{Random, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, Options, PutOptions};
 
@@ -29,6 +30,8 @@ pub(super) struct Settings {
     value_len: u64,
     /// How far each reading moves the clock.
     clock_step: Duration,
+    /// Whether some values have an expiry.
+    expires: bool,
 }
 
 impl Settings {
@@ -44,6 +47,7 @@ impl Settings {
             key_count: [4, 16, 50][random.index(3)],
             value_len: [1, 30, 120][random.index(3)],
             clock_step: [Duration::ZERO, Duration::from_micros(7), INTERVAL / 8][random.index(3)],
+            expires: random.one_in(2),
         }
     }
 }
@@ -64,6 +68,8 @@ pub(super) struct Workload {
     random: Random,
     clock: Arc<SimClock>,
     db: Option<Bitcask>,
+    /// Keys whose records have expired at some moment of this run, so that the keydir does not lead to them any more.
+    reaped: BTreeSet<Vec<u8>>,
     /// Counts of writes, and when they had returned.
     returned: VecDeque<(usize, Duration)>,
     /// Never given twice, so that no two values are the same.
@@ -93,6 +99,7 @@ impl Workload {
             random,
             clock,
             db: None,
+            reaped: BTreeSet::new(),
             returned: VecDeque::new(),
         }
     }
@@ -120,19 +127,34 @@ impl Workload {
         self.watched(|it| {
             let db = harness::open(&it.disk, &it.clock, &it.settings.options);
             let db = db.unwrap_or_else(|error| panic!("the workload cannot open its store: {error}"));
-            assert_eq!(Map::of(&db), *it.history.latest(), "after opening");
+            it.settle_vague(&db);
+            assert_eq!(Map::of(&db), it.history.latest().visible(it.now_us()), "after opening");
+            it.reaped = it.history.latest().expired(it.now_us()).collect();
             it.db = Some(db);
             it.bounds = Bounds::all(it.history.len());
         });
+    }
+
+    /// Asks the store whether values are there that had expired when a merge ran, and have not any more.
+    fn settle_vague(&mut self, db: &Bitcask) {
+        for key in self.history.keys().filter(|key| self.history.is_vague(key)).collect::<Vec<_>>() {
+            if db.get(&key).unwrap().is_none()
+                && self.history.latest().visible(self.now_us()).get(&key).is_some()
+            {
+                self.history.settle_absent(&key);
+            }
+        }
     }
 
     /// One random operation.
     pub(super) fn step(&mut self) {
         match self.random.below(100) {
             0..42 => self.put(),
-            42..72 => self.delete(),
-            72..79 => self.merge(),
-            79..84 => self.get(),
+            42..47 => self.set_expiry(),
+            47..71 => self.delete(),
+            71..78 => self.merge(),
+            78..83 => self.get(),
+            83 => self.reap(),
             84..88 => self.sync(),
             88..96 => self.pass_time(),
             96..99 => {
@@ -202,17 +224,83 @@ impl Workload {
         }
     }
 
+    fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    fn expiry(&mut self) -> Option<u64> {
+        let expires = self.settings.expires && self.random.one_in(2);
+        expires.then(|| EXPIRIES[self.random.index(EXPIRIES.len())])
+    }
+
+    /// The next write of the history.
+    fn issue(&mut self, key: &[u8], value: Option<Stored>) {
+        self.reaped.remove(key);
+        self.history.push(Write { key: key.to_vec(), value });
+        self.bounds.issued = self.history.len();
+    }
+
+    /// What the key has, if the keydir leads to it.
+    fn in_keydir(&self, key: &[u8]) -> Option<Stored> {
+        self.history.latest().get(key).filter(|_| !self.reaped.contains(key)).cloned()
+    }
+
+    /// What readers see of the key.
+    fn visible(&self, key: &[u8]) -> Option<Stored> {
+        self.in_keydir(key).filter(|stored| stored.is_visible(self.now_us()))
+    }
+
+    /// The count of writes that must be durable for the absence of this key to be.
+    fn absence_of(&self, key: &[u8]) -> usize {
+        match self.history.latest().get(key) {
+            Some(_) => self.history.last_write_to(key),
+            None => self.history.last_delete(),
+        }
+    }
+
     fn put(&mut self) {
         let key = self.key();
         let value = self.value(&key);
-        let (durability, options) = self.durability();
+        let expiry = self.expiry();
+        let (durability, mut options) = self.durability();
+        if let Some(expiry) = expiry {
+            options = options.expires_at(to_time(expiry));
+        }
         self.watched(|it| {
             let start = it.clock.monotonic();
-            it.history.push(Write { key: key.clone(), value: Some(value.clone()) });
-            it.bounds.issued = it.history.len();
+            it.issue(&key, Some(Stored { value: value.clone(), expiry }));
             it.db().put_with(&key, &value, &options).unwrap();
             it.acknowledged(start, durability, it.history.len());
         });
+    }
+
+    fn set_expiry(&mut self) {
+        let key = self.key();
+        let expiry = self.expiry();
+        self.watched(|it| {
+            let start = it.clock.monotonic();
+            let before = it.visible(&key);
+            let covered = match &before {
+                Some(stored) if stored.expiry != expiry => {
+                    it.issue(&key, Some(Stored { value: stored.value.clone(), expiry }));
+                    it.history.len()
+                }
+                Some(_) => it.history.last_write_to(&key),
+                None => it.absence_of(&key),
+            };
+            let was_there = match expiry {
+                Some(expiry) => it.db().expire_at(&key, to_time(expiry)).unwrap(),
+                None => it.db().persist(&key).unwrap(),
+            };
+            assert_eq!(was_there, before.is_some());
+            it.acknowledged(start, it.settings.options.durability, covered);
+        });
+    }
+
+    fn reap(&mut self) {
+        self.db().reap_all();
+        let now_us = self.now_us();
+        self.reaped.extend(self.history.latest().expired(now_us));
     }
 
     fn delete(&mut self) {
@@ -220,14 +308,15 @@ impl Workload {
         let (durability, options) = self.durability();
         self.watched(|it| {
             let start = it.clock.monotonic();
-            let is_there = it.history.latest().contains(&key);
-            if is_there {
-                it.history.push(Write { key: key.clone(), value: None });
-                it.bounds.issued = it.history.len();
+            let was_visible = it.visible(&key).is_some();
+            // The answer that a key is absent is as durable as what it may rest on.
+            let mut covered = it.absence_of(&key);
+            if it.in_keydir(&key).is_some() {
+                // One that has expired needs a tombstone as well: the clock may go back.
+                it.issue(&key, None);
+                covered = it.history.len();
             }
-            assert_eq!(it.db().delete_with(&key, &options).unwrap(), is_there);
-            // The answer that a key is absent is as durable as the delete it may rest on.
-            let covered = if is_there { it.history.len() } else { it.history.last_delete() };
+            assert_eq!(it.db().delete_with(&key, &options).unwrap(), was_visible);
             it.acknowledged(start, durability, covered);
         });
     }
@@ -252,10 +341,10 @@ impl Workload {
         let key = self.key();
         self.watched(|it| {
             let found = it.db().get(&key).unwrap();
-            assert_eq!(found.as_deref(), it.history.latest().get(&key));
+            assert_eq!(found.as_deref(), it.visible(&key).as_ref().map(|stored| &stored.value[..]));
+            assert_eq!(it.db().contains(&key).unwrap(), found.is_some());
             if it.settings.options.durability == Durability::Always {
-                let seen =
-                    if found.is_some() { it.history.last_write_to(&key) } else { it.history.last_delete() };
+                let seen = if found.is_some() { it.history.last_write_to(&key) } else { it.absence_of(&key) };
                 it.bounds.durable = it.bounds.durable.max(seen);
             }
         });
@@ -272,7 +361,13 @@ impl Workload {
     fn merge(&mut self) {
         let how = self.random.below(4);
         let (from, to) = (self.random.next(), self.random.next());
+        if self.random.one_in(2) {
+            self.reap();
+        }
         self.watched(|it| {
+            let mut expired: BTreeSet<_> = it.history.latest().expired(it.now_us()).collect();
+            expired.extend(it.reaped.iter().cloned());
+            it.history.merged(&expired);
             let report = match how {
                 0 => it.db().merge(),
                 _ => it.db().merge_chosen(|count| {
@@ -285,7 +380,8 @@ impl Workload {
             let report = report.unwrap_or_else(|error| panic!("the merge fails: {error}"));
             assert_eq!(report.quarantined, []);
             assert_eq!(report.not_removed, [""; 0]);
-            assert_eq!(Map::of(it.db()), *it.history.latest(), "after merging");
+            it.reap();
+            assert_eq!(Map::of(it.db()), it.history.latest().without(&it.reaped), "after merging");
             if report.runs > 0 {
                 // A record is dropped only for a durable one.
                 it.bounds.durable = it.history.len();
