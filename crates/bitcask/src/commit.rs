@@ -198,11 +198,11 @@ impl Store {
         let location = self.append(side, &mut writer, draft)?;
         let replaced = if draft.kind == Kind::Value {
             writer.active.count_live(location);
-            self.keydir.insert(digest, location)
+            self.publish(digest, Some(location), writer.timestamps.last())
         } else {
             // Before anybody can see that the key is gone.
             side.deleted.store(writer.appended, Ordering::Release);
-            self.keydir.remove(digest)
+            self.publish(digest, None, writer.timestamps.last())
         };
         if let Some(old) = replaced {
             self.count_dead(old);
@@ -211,6 +211,24 @@ impl Store {
             side.may_expire.store(true, Ordering::Release);
         }
         Ok(Outcome::Written(writer.appended))
+    }
+
+    /// Leads the keydir to a new record, or away from a key; keeps what that supersedes for snapshots, and returns it.
+    fn publish(&self, digest: Digest, location: Option<Location>, timestamp: u64) -> Option<Location> {
+        if !self.versions.any_snapshot() {
+            return match location {
+                Some(location) => self.keydir.insert(digest, location),
+                None => self.keydir.remove(digest),
+            };
+        }
+        let mut table = self.keydir.write_shard(digest.shard());
+        if let Some(old) = table.get(digest) {
+            self.versions.keep(digest, old, timestamp);
+        }
+        match location {
+            Some(location) => table.insert(digest, location),
+            None => table.remove(digest),
+        }
     }
 
     /// How much of the log must be durable for what it says of a key to be.

@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::clock::{Clock, SystemClock};
+use crate::cursor::ScanPage;
 use crate::error::Result;
 use crate::expiry::Lifetime;
 use crate::iter::{Iter, Keys};
 use crate::opening;
 use crate::options::{Maintenance, Options, PutOptions};
 use crate::read::{Entry, Metadata, Value};
+use crate::snapshot::Snapshot;
 use crate::status::{MergeReport, Status};
 use crate::store::Store;
 use crate::threads::Threads;
 use crate::vfs::Vfs;
 use crate::vfs::os::OsVfs;
+use crate::view::View;
 
 /// Opens the store in the directory `path`, or makes one there.
 ///
@@ -199,9 +202,9 @@ impl Bitcask {
 
     /// All keys, in no order that means anything, in constant memory.
     ///
-    /// A key that is there throughout is visited exactly once; one that comes or goes meanwhile, or not.
-    pub fn keys(&self) -> Keys<'_> {
-        Keys::new(self.store())
+    /// What is visited is what is there now: later writes do not show. See [`Bitcask::snapshot`] for what that costs.
+    pub fn keys(&self) -> Keys {
+        Keys::new(View::take(self.store()))
     }
 
     /// All keys and their values, as [`Bitcask::keys`] visits them.
@@ -216,13 +219,41 @@ impl Bitcask {
     /// }
     /// # Ok::<(), bitcask::Error>(())
     /// ```
-    pub fn iter(&self) -> Iter<'_> {
-        Iter::new(self.store(), Vec::new())
+    pub fn iter(&self) -> Iter {
+        Iter::new(View::take(self.store()), Vec::new())
     }
 
     /// The keys that begin with `prefix`, and their values. A Bitcask keeps no order: this looks at every key.
-    pub fn prefix(&self, prefix: impl Into<Vec<u8>>) -> Iter<'_> {
-        Iter::new(self.store(), prefix.into())
+    pub fn prefix(&self, prefix: impl Into<Vec<u8>>) -> Iter {
+        Iter::new(View::take(self.store()), prefix.into())
+    }
+
+    /// The store as it is now, for reading while writes and merges go on.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(View::take(self.store()))
+    }
+
+    /// About `count` keys from `cursor` on, for a walk through all keys in steps. Begin with 0; go on with
+    /// [`ScanPage::next`]. A cursor stays good for ever: across writes, merges and opening again. A key that is there
+    /// throughout is returned exactly once; one that comes or goes meanwhile, or not.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// for n in 0..10 {
+    ///     db.put(format!("key{n}"), "value")?;
+    /// }
+    /// let (mut keys, mut next) = (Vec::new(), Some(0));
+    /// while let Some(cursor) = next {
+    ///     let page = db.scan(cursor, 3)?;
+    ///     keys.extend(page.keys);
+    ///     next = page.next;
+    /// }
+    /// assert_eq!(keys.len(), 10);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn scan(&self, cursor: u64, count: usize) -> Result<ScanPage> {
+        self.store().scan(cursor, count)
     }
 
     /// Visits every key and value, as [`Bitcask::iter`] does, and carries a result along.

@@ -1,95 +1,107 @@
-//! Visiting all keys: in digest order, page by page, in constant memory.
-//!
-//! An iteration is no snapshot. A key that is there from the beginning to the end is visited exactly once, with
-//! the value it has when it is visited; a key that comes or goes meanwhile is visited or not.
+//! Visiting all keys that a snapshot sees: in digest order, page by page, in constant memory.
+
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::keydir::Digest;
 use crate::location::Location;
 use crate::read::Value;
-use crate::store::Store;
+use crate::view::View;
 
 /// How many keys are taken from the keydir at once.
 const PAGE: usize = 256;
 
-/// The digests of all keys, page by page.
-struct Walk<'a> {
-    store: &'a Store,
+/// The digests of all keys that a view may see, page by page.
+struct Walk {
+    view: Arc<View>,
     /// What is left of the page, ordered so that the next one is the last.
     page: Vec<(Digest, Location)>,
     next: Option<Digest>,
 }
 
-impl<'a> Walk<'a> {
-    fn new(store: &'a Store) -> Self {
-        Self { store, page: Vec::new(), next: Some(Digest::FIRST) }
+impl Walk {
+    fn new(view: Arc<View>) -> Self {
+        Self { view, page: Vec::new(), next: Some(Digest::FIRST) }
+    }
+
+    fn fill_page(&mut self, from: Digest) {
+        let store = &self.view.store;
+        // The keydir first: what leaves it meanwhile is among the versions by then.
+        self.next = store.keydir.page(from, PAGE, &mut self.page);
+        let in_keydir = self.page.len();
+        store.versions.page(from, self.next, &mut self.page);
+        if self.page.len() > in_keydir {
+            self.page.sort_unstable_by_key(|&(digest, _)| digest);
+            self.page.dedup_by_key(|&mut (digest, _)| digest);
+        }
+        // Within a page, read the files front to back.
+        self.page
+            .sort_unstable_by_key(|(_, location)| std::cmp::Reverse((location.slot(), location.offset())));
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for Walk {
     type Item = Digest;
 
     fn next(&mut self) -> Option<Digest> {
         while self.page.is_empty() {
             let from = self.next?;
-            self.next = self.store.keydir.page(from, PAGE, &mut self.page);
-            // Within a page, read the files front to back.
-            self.page.sort_unstable_by_key(|(_, location)| {
-                std::cmp::Reverse((location.slot(), location.offset()))
-            });
+            self.fill_page(from);
         }
         self.page.pop().map(|(digest, _)| digest)
     }
 }
 
-/// Iterator over keys, from `Bitcask::keys`.
-pub struct Keys<'a>(Walk<'a>);
+/// Iterator over keys, from `Bitcask::keys` and `Snapshot::keys`.
+pub struct Keys(Walk);
 
-impl<'a> Keys<'a> {
-    pub(crate) fn new(store: &'a Store) -> Self {
-        Self(Walk::new(store))
+impl Keys {
+    pub(crate) fn new(view: Arc<View>) -> Self {
+        Self(Walk::new(view))
     }
 }
 
-impl Iterator for Keys<'_> {
+impl Iterator for Keys {
     type Item = Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let digest = self.0.next()?;
-            if let Some(found) = self.0.store.key_by_digest(digest).transpose() {
+            let key =
+                self.0.view.front_by_digest(digest).map(|front| front.map(|front| front.key().to_vec()));
+            if let Some(found) = key.transpose() {
                 return Some(found);
             }
         }
     }
 }
 
-/// Iterator over keys and values, from `Bitcask::iter` and `Bitcask::prefix`.
-pub struct Iter<'a> {
-    walk: Walk<'a>,
+/// Iterator over keys and values, from `Bitcask::iter`, `Snapshot::iter` and their `prefix`.
+pub struct Iter {
+    walk: Walk,
     prefix: Vec<u8>,
 }
 
-impl<'a> Iter<'a> {
-    pub(crate) fn new(store: &'a Store, prefix: Vec<u8>) -> Self {
-        Self { walk: Walk::new(store), prefix }
+impl Iter {
+    pub(crate) fn new(view: Arc<View>, prefix: Vec<u8>) -> Self {
+        Self { walk: Walk::new(view), prefix }
     }
 
-    /// What has this digest, unless its key is not asked for, or it has gone meanwhile.
+    /// What has this digest, unless its key is not asked for.
     fn read(&self, digest: Digest) -> Result<Option<(Vec<u8>, Value)>> {
-        let store = self.walk.store;
+        let view = &self.walk.view;
         if !self.prefix.is_empty() {
             // The key is a small read; do the large one only where it is wanted.
-            let key = store.key_by_digest(digest)?;
-            if !key.is_some_and(|key| key.starts_with(&self.prefix)) {
+            let front = view.front_by_digest(digest)?;
+            if !front.is_some_and(|front| front.key().starts_with(&self.prefix)) {
                 return Ok(None);
             }
         }
-        store.get_by_digest(digest)
+        Ok(view.record_by_digest(digest)?.map(|record| (record.key().to_vec(), Value(record))))
     }
 }
 
-impl Iterator for Iter<'_> {
+impl Iterator for Iter {
     type Item = Result<(Vec<u8>, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {

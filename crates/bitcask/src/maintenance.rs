@@ -50,15 +50,17 @@ impl Store {
         Ok(side.catalog())
     }
 
-    /// Gives each file that was rotated away from its footer and its hint file, oldest first.
+    /// Gives each file that was rotated away from before now its footer and its hint file, oldest first. What writers
+    /// rotate away from meanwhile is left to the next call, or this one would never return.
     pub(crate) fn seal_rotated(&self, side: &WriteSide) -> Result<()> {
         side.check()?;
         // Its own lock, so that whoever needs a successor meanwhile need not wait for a scan.
         let _one_at_a_time = side.sealing.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
+        let count = side.writer().unsealed.len();
+        for _ in 0..count {
             let (file, appended) = {
                 let writer = side.writer();
-                let Some(file) = writer.unsealed.first() else { return Ok(()) };
+                let Some(file) = writer.unsealed.first() else { break };
                 (Arc::clone(file), writer.appended)
             };
             if file.synced_len() < file.data_len() {
@@ -67,6 +69,7 @@ impl Store {
             self.seal(side, &file)?;
             side.writer().unsealed.remove(0);
         }
+        Ok(())
     }
 
     /// Gives a file whose data is synced its footer and its hint file.

@@ -13,7 +13,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::catalog::{Catalog, MakeError};
@@ -38,6 +38,7 @@ use crate::recovery::settle::{self, Settled};
 use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
 use crate::timestamps::Timestamps;
+use crate::versions::Versions;
 use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};
 use crate::writer::{AppendError, Placement, Writer};
 
@@ -215,10 +216,12 @@ impl Opening<'_> {
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;
         let plan = plan::plan(&files, &keydir)?;
-        let mut recovery = recovery_of(&plan);
+        let (mut recovery, last_timestamp) = (recovery_of(&plan), plan.last_timestamp);
         let sources = plan.into_sources(&identity, &keydir);
         self.load(&identity, &keydir, sources, &mut recovery)?;
-        Ok(self.store(identity, keydir, files, recovery, None))
+        let store = self.store(identity, keydir, files, recovery, None);
+        store.published.store(last_timestamp, Ordering::Release);
+        Ok(store)
     }
 
     fn open_to_write(
@@ -355,6 +358,8 @@ impl Opening<'_> {
             identity,
             keydir,
             files: FileTable::new(order.iter().cloned()),
+            versions: Versions::default(),
+            published: AtomicU64::new(0),
             order: Mutex::new(order),
             recovery,
             closed: AtomicBool::new(false),

@@ -34,7 +34,7 @@ const KEY_GUESS: usize = 256;
 /// # Ok::<(), bitcask::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Value(Record);
+pub struct Value(pub(crate) Record);
 
 impl Value {
     /// The value's bytes.
@@ -84,6 +84,16 @@ pub struct Entry {
     pub expires_at: Option<SystemTime>,
 }
 
+impl Entry {
+    pub(crate) fn of(record: Record) -> Self {
+        Self {
+            timestamp_us: record.header.timestamp,
+            expires_at: record.header.expiry.map(expiry::to_time),
+            value: Value(record),
+        }
+    }
+}
+
 /// What is known of a value without reading it, from `Bitcask::metadata`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -107,7 +117,7 @@ pub(crate) struct Found {
 
 /// Whether a reader who meets what is not durable yet waits for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
+pub(crate) enum Waits {
     /// At [`Durability::Always`].
     AsTheStoreSays,
     /// Never: what is made of it waits.
@@ -122,12 +132,7 @@ impl Store {
 
     /// The value of a key, and what else its record says.
     pub(crate) fn get_entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        let found = self.get_record(key)?;
-        Ok(found.map(|record| Entry {
-            timestamp_us: record.header.timestamp,
-            expires_at: record.header.expiry.map(expiry::to_time),
-            value: Value(record),
-        }))
+        Ok(self.get_record(key)?.map(Entry::of))
     }
 
     fn get_record(&self, key: &[u8]) -> Result<Option<Record>> {
@@ -156,26 +161,6 @@ impl Store {
             timestamp_us: header.timestamp,
             expires_at: header.expiry.map(expiry::to_time),
         }))
-    }
-
-    /// Key and value of whatever has this digest.
-    pub(crate) fn get_by_digest(&self, digest: Digest) -> Result<Option<(Vec<u8>, Value)>> {
-        self.check_open()?;
-        let found = self.look_up(digest, Waits::AsTheStoreSays, |file, location| {
-            let record = read_record(file, location)?;
-            Ok((!self.has_expired(&record.header)).then(|| (record.key().to_vec(), Value(record))))
-        })?;
-        Ok(found.flatten())
-    }
-
-    /// The key that has this digest.
-    pub(crate) fn key_by_digest(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
-        self.check_open()?;
-        let found = self.look_up(digest, Waits::AsTheStoreSays, |file, location| {
-            let front = read_front(file, location)?;
-            Ok((!self.has_expired(&front.header)).then(|| front.key().to_vec()))
-        })?;
-        Ok(found.flatten())
     }
 
     /// Whether the key is there: by the keydir alone, unless its record has an expiry.
@@ -214,7 +199,7 @@ impl Store {
 
     /// Finds the record that the keydir names for `digest` and reads it. A location may be stale by the time it is
     /// read: then what is read does not check, and the look-up is done again.
-    fn look_up<T>(
+    pub(crate) fn look_up<T>(
         &self,
         digest: Digest,
         waits: Waits,
@@ -224,9 +209,7 @@ impl Store {
             // The table first: see `file_table`.
             let files = self.files.load();
             let Some(location) = self.keydir.get(digest) else {
-                if waits == Waits::AsTheStoreSays {
-                    self.wait_for_deletes()?;
-                }
+                self.wait_for_absence(waits)?;
                 return Ok(None);
             };
             let found = match files.get(location.slot()) {
@@ -251,7 +234,7 @@ impl Store {
     }
 
     /// At [`Durability::Always`], whoever sees a record must not see it gone after a power cut.
-    fn wait_for_record(&self, file: &DataFile, location: Location) -> Result<()> {
+    pub(crate) fn wait_for_record(&self, file: &DataFile, location: Location) -> Result<()> {
         let Some(side) = &self.write_side else { return Ok(()) };
         if self.options.durability != Durability::Always || u64::from(location.offset()) < file.synced_len() {
             return Ok(());
@@ -261,22 +244,22 @@ impl Store {
     }
 
     /// The same for the absence of a key, which may rest on a tombstone.
-    fn wait_for_deletes(&self) -> Result<()> {
+    pub(crate) fn wait_for_absence(&self, waits: Waits) -> Result<()> {
         let Some(side) = &self.write_side else { return Ok(()) };
-        if self.options.durability != Durability::Always {
+        if waits == Waits::No || self.options.durability != Durability::Always {
             return Ok(());
         }
         self.sync_through(side, side.deleted.load(Ordering::Acquire))
     }
 }
 
-fn missing_file(location: Location) -> Error {
+pub(crate) fn missing_file(location: Location) -> Error {
     let what = format!("the keydir names slot {} of the file table, which is empty", location.slot().index());
     Error::corruption("the keydir", u64::from(location.offset()), what)
 }
 
 /// Reads a whole record and checks it.
-fn read_record(file: &DataFile, location: Location) -> Result<Record> {
+pub(crate) fn read_record(file: &DataFile, location: Location) -> Result<Record> {
     let offset = u64::from(location.offset());
     let mut bytes = vec![0; readable(file, location)];
     file.copy_out(&mut bytes, offset)?;

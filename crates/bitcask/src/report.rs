@@ -16,7 +16,7 @@ impl Store {
             Some(side) => self.survey(side, None),
             None => self.survey_of_reader(),
         };
-        let verdicts = merge::judge(&survey.facts, &self.options.merge, Thoroughness::Triggers);
+        let verdicts = merge::judge(&survey.facts, survey.clean, &self.options.merge, Thoroughness::Triggers);
         let files: Vec<FileStatus> = (survey.files.iter().zip(&survey.facts))
             .zip(verdicts)
             .map(|((file, facts), verdict)| file_status(file, facts, verdict))
@@ -55,7 +55,7 @@ impl Store {
             seen_active |= is_active;
             FileFacts { excluded, ..merge::facts_of(file, file.known_footer()) }
         });
-        Survey { facts: facts.collect(), files, published: 0 }
+        Survey { facts: facts.collect(), files, clean: 0 }
     }
 }
 

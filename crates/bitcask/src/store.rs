@@ -11,6 +11,7 @@
 //! | 4 | the syncer's state | whose turn it is to sync | no |
 //! | 5 | `Store::order` | the files in log order, for reports | no |
 //! | 6 | a shard of the keydir | its entries | no |
+//! | 7 | the state of `Store::versions` | what snapshots still see | no |
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,6 +31,7 @@ use crate::options::{Io, Options};
 use crate::signal::Signal;
 use crate::status::Recovery;
 use crate::syncer::Syncer;
+use crate::versions::Versions;
 use crate::vfs::{Dir, Lock};
 use crate::writer::{AppendError, Writer};
 
@@ -41,6 +43,9 @@ pub(crate) struct Store {
     pub(crate) identity: Identity,
     pub(crate) keydir: Keydir,
     pub(crate) files: FileTable,
+    pub(crate) versions: Versions,
+    /// The timestamp of the newest record that a read-only handle has loaded.
+    pub(crate) published: AtomicU64,
     /// The files in log order.
     pub(crate) order: Mutex<Vec<Arc<DataFile>>>,
     pub(crate) recovery: Recovery,

@@ -13,13 +13,14 @@ const LAYERS: &[&[&str]] = &[
     &["error", "location", "clock", "signal"],
     &["vfs", "format", "keydir", "timestamps", "expiry", "merge_options"],
     &["options", "file", "merge_control"],
-    &["status", "file_table", "writer"],
+    &["status", "file_table", "writer", "versions"],
     &["syncer", "recovery", "catalog"],
     &["store"],
     &["maintenance", "read", "closing", "opening"],
-    &["commit", "reaping"],
+    &["commit", "reaping", "view", "cursor"],
     &["merge"],
     &["iter", "report", "threads", "verify", "dump"],
+    &["snapshot"],
     &["db"],
 ];
 

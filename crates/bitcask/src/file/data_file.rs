@@ -33,6 +33,9 @@ pub(crate) struct DataFile {
     /// Bytes of the tombstones that the merge which made this file had to keep, and their count.
     held_bytes: AtomicU64,
     held_keys: AtomicU64,
+    /// Bytes of superseded records that the merge which made this file had to keep for snapshots, and their count.
+    pinned_bytes: AtomicU64,
+    pinned_keys: AtomicU64,
     /// The footer, once it was read or written.
     known_footer: OnceLock<Footer>,
 }
@@ -129,6 +132,8 @@ impl DataFile {
             live_keys: AtomicU64::new(0),
             held_bytes: AtomicU64::new(0),
             held_keys: AtomicU64::new(0),
+            pinned_bytes: AtomicU64::new(0),
+            pinned_keys: AtomicU64::new(0),
             known_footer: OnceLock::new(),
         }
     }
@@ -229,6 +234,26 @@ impl DataFile {
     pub(crate) fn count_held(&self, bytes: u64, keys: u64) {
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.held_keys.fetch_add(keys, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pinned_bytes(&self) -> u64 {
+        self.pinned_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn pinned_keys(&self) -> u64 {
+        self.pinned_keys.load(Ordering::Relaxed)
+    }
+
+    /// Counts superseded records that the merge which made this file had to keep for snapshots.
+    pub(crate) fn count_pinned(&self, bytes: u64, keys: u64) {
+        self.pinned_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.pinned_keys.fetch_add(keys, Ordering::Relaxed);
+    }
+
+    /// There is no snapshot any more: what was kept for them is dead.
+    pub(crate) fn forget_pinned(&self) {
+        self.pinned_bytes.store(0, Ordering::Relaxed);
+        self.pinned_keys.store(0, Ordering::Relaxed);
     }
 
     /// Begins counting anew.

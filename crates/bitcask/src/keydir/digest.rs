@@ -51,7 +51,6 @@ impl Digest {
     }
 
     /// The lowest digest whose cursor is `cursor`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "scans by cursor will begin here"))]
     pub(crate) fn from_cursor(cursor: u64) -> Self {
         Self::from_hash(cursor, 0)
     }

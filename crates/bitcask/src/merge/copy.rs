@@ -5,8 +5,9 @@
 //!
 //! | record | fate |
 //! |---|---|
-//! | superseded | dropped |
+//! | otherwise superseded | dropped |
 //! | value that the keydir leads to, not expired | copied |
+//! | superseded value that a snapshot sees | copied, *pinned* |
 //! | value without expiry and without entry | dropped: it lies beneath a grave |
 //! | grave with a timestamp up to the run's *floor* | dropped |
 //! | any other grave | copied as a tombstone with its timestamp: it is *held* |
@@ -60,6 +61,16 @@ pub(crate) struct Copied {
     pub(crate) dropped: u64,
     /// Bytes of the tombstones.
     pub(crate) held_bytes: u64,
+    /// What was copied for snapshots only, by its old location.
+    pub(crate) pinned: HashMap<Location, Pinned>,
+    pub(crate) pinned_bytes: u64,
+}
+
+/// A superseded record that was copied for a snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct Pinned {
+    pub(crate) digest: Digest,
+    pub(crate) new: Location,
 }
 
 pub(crate) struct Copier<'a> {
@@ -78,6 +89,8 @@ pub(crate) struct Copier<'a> {
 /// What becomes of a record.
 enum Fate {
     Copy,
+    /// Copy what is superseded for a snapshot.
+    Pin(Digest, Location),
     Bury,
     Drop,
 }
@@ -174,7 +187,7 @@ impl<'a> Copier<'a> {
         };
         match fate {
             Fate::Drop => self.copied.dropped += 1,
-            Fate::Copy => {
+            Fate::Copy | Fate::Pin(..) => {
                 if record.is_damaged() {
                     let what = "a value that must stay does not fit its checksum".to_owned();
                     let damage = Damage { file: input.name().to_owned(), offset: record.offset, what };
@@ -182,6 +195,7 @@ impl<'a> Copier<'a> {
                 }
                 // What is in an immutable file is published: its batch is whole.
                 let header = RecordHeader { in_batch: false, ..*header };
+                let start = output.offset();
                 match &record.value {
                     ScannedValue::Whole(payload) if header.kind == Kind::Link => {
                         output.append_log(&header, payload)?;
@@ -193,6 +207,13 @@ impl<'a> Copier<'a> {
                     }
                 }
                 self.copied.values += u64::from(header.kind == Kind::Value);
+                if let Fate::Pin(digest, old) = fate {
+                    let offset = u32::try_from(start).unwrap_or(u32::MAX);
+                    let len = output.offset() - start;
+                    let new = Location::new(output.file.slot(), offset, len, header.expiry.into());
+                    self.copied.pinned.insert(old, Pinned { digest, new });
+                    self.copied.pinned_bytes += len;
+                }
                 self.keep_pace(record.len)?;
             }
             Fate::Bury => {
@@ -219,7 +240,13 @@ impl<'a> Copier<'a> {
         let digest = keydir.digest(record.key);
         let offset = u32::try_from(record.offset).unwrap_or(u32::MAX);
         let location = Location::new(input.slot(), offset, record.len, header.expiry.into());
-        match keydir.get(digest) {
+        let entry = keydir.get(digest);
+        // The keydir first: what leaves it meanwhile is among the versions by then.
+        if header.kind == Kind::Value && entry != Some(location) && self.store.versions.sees(digest, location)
+        {
+            return Fate::Pin(digest, location);
+        }
+        match entry {
             Some(found) if found == location && header.kind == Kind::Value => {
                 if !self.store.has_expired(header) {
                     return Fate::Copy;

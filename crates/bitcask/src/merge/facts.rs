@@ -1,5 +1,6 @@
 //! What is known of each file of an open store, taken at one moment.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -14,8 +15,9 @@ use crate::store::{Store, WriteSide};
 pub(crate) struct Survey {
     pub(crate) files: Vec<Arc<DataFile>>,
     pub(crate) facts: Vec<FileFacts>,
-    /// The timestamp of the last published record.
-    pub(crate) published: u64,
+    /// The clean position of an output that is begun now: the timestamp of the last published record, or that of the
+    /// oldest snapshot, for which superseded records may be kept.
+    pub(crate) clean: u64,
 }
 
 impl Store {
@@ -25,6 +27,8 @@ impl Store {
         // Under the catalog lock files neither come nor go.
         let catalog = side.catalog();
         let files = self.order().clone();
+        let clean_of: HashMap<_, _> =
+            catalog.manifest.files.iter().map(|listed| (listed.id, listed.clean)).collect();
         // Footers are read once for each file, before the writer is held up.
         let footers: Vec<_> = files.iter().map(|file| file.known_footer()).collect();
         // Under the writer lock live counts do not change, and all records are published.
@@ -43,8 +47,7 @@ impl Store {
                 None
             };
             let mut facts = facts_of(file, footer);
-            let listed = catalog.manifest.files.iter().find(|listed| listed.id == file.id());
-            facts.clean = listed.map_or(0, |listed| listed.clean);
+            facts.clean = clean_of.get(&file.id()).copied().unwrap_or(0);
             if excluded.is_none() && facts.live_keys == facts.keys - facts.tombstones {
                 // Every value in it is the newest record of its key: none is superseded by anything published.
                 facts.clean = facts.clean.max(published);
@@ -52,7 +55,8 @@ impl Store {
             FileFacts { excluded, is_fresh: fresh_from.is_some_and(|from| file.id() >= from), ..facts }
         });
         let facts = facts.collect();
-        Survey { files, facts, published }
+        let clean = self.versions.oldest().map_or(published, |oldest| oldest.min(published));
+        Survey { files, facts, clean }
     }
 }
 
@@ -69,6 +73,8 @@ pub(crate) fn facts_of(file: &DataFile, footer: Result<Option<Footer>>) -> FileF
         keys: count(|footer| footer.values + footer.tombstones),
         live_keys: file.live_keys(),
         held_keys: file.held_keys(),
+        pinned_bytes: file.pinned_bytes(),
+        pinned_keys: file.pinned_keys(),
         tombstones: count(|footer| footer.tombstones),
         last_timestamp: count(|footer| footer.last_timestamp),
         clean: 0,

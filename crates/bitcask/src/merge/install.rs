@@ -1,5 +1,6 @@
 //! Putting an output into the place of its run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use crate::format::hint;
 use crate::format::manifest::ListedFile;
 use crate::keydir::SHARD_COUNT;
 use crate::location::Location;
-use crate::merge::copy::Copied;
+use crate::merge::copy::{Copied, Pinned};
 use crate::recovery::inventory::Inventory;
 use crate::status::MergeReport;
 use crate::store::{Store, WriteSide};
@@ -30,7 +31,7 @@ impl Store {
         previous: Option<&Arc<DataFile>>,
         output: Arc<DataFile>,
         inventory: Inventory,
-        published: u64,
+        clean: u64,
         copied: &Copied,
         report: &mut MergeReport,
     ) -> Result<()> {
@@ -48,7 +49,7 @@ impl Store {
             self.discard_output(side, &output);
             None
         };
-        let listed = self.list(side, inputs, installed.as_ref().map(|(file, _)| file), published);
+        let listed = self.list(side, inputs, installed.as_ref().map(|(file, _)| file), clean);
         if let Err(error) = listed {
             // After a failed sync of the manifest it may be listed.
             if side.check().is_ok() && installed.is_some() {
@@ -57,8 +58,11 @@ impl Store {
             return Err(error);
         }
         if let Some((file, hints)) = &installed {
-            self.lead_to(inputs, file, hints)?;
+            self.lead_to(inputs, file, hints, &copied.pinned)?;
             file.count_held(copied.held_bytes, copied.tombstones);
+            if self.versions.any_snapshot() {
+                file.count_pinned(copied.pinned_bytes, copied.pinned.len() as u64);
+            }
             report.outputs += 1;
             report.bytes_after += file.data_len();
         }
@@ -110,7 +114,7 @@ impl Store {
         side: &WriteSide,
         inputs: &[Arc<DataFile>],
         output: Option<&Arc<DataFile>>,
-        published: u64,
+        clean: u64,
     ) -> Result<()> {
         // A record was dropped because of a later one: that must not be lost now.
         let appended = side.writer().appended;
@@ -123,7 +127,7 @@ impl Store {
         let place = manifest.files.iter().position(is_input).unwrap_or(manifest.files.len());
         manifest.files.retain(|listed| !is_input(listed));
         if let Some(output) = output {
-            manifest.files.insert(place, ListedFile { id: output.id(), clean: published });
+            manifest.files.insert(place, ListedFile { id: output.id(), clean });
         }
         let footers = inputs.iter().filter_map(|input| input.known_footer().ok().flatten());
         let merged_through = footers.map(|footer: Footer| footer.last_timestamp).max().unwrap_or(0);
@@ -141,7 +145,16 @@ impl Store {
 
     /// Leads the keydir to the output wherever it still leads into the run. An entry that does leads to the newest record
     /// of its key in the run, for the inputs are immutable; the output holds that record, and the hints name it.
-    fn lead_to(&self, inputs: &[Arc<DataFile>], output: &DataFile, hints: &Hints) -> Result<()> {
+    ///
+    /// An older version that a snapshot sees was copied because of that, and is in `pinned`, or was the newest when it was
+    /// copied.
+    fn lead_to(
+        &self,
+        inputs: &[Arc<DataFile>],
+        output: &DataFile,
+        hints: &Hints,
+        pinned: &HashMap<Location, Pinned>,
+    ) -> Result<()> {
         let input_in = |location: Location| inputs.iter().find(|input| input.slot() == location.slot());
         let mut buffer = Vec::new();
         for shard in 0..SHARD_COUNT {
@@ -152,14 +165,23 @@ impl Store {
                 let mut table = self.keydir.write_shard(shard);
                 for entry in entries.by_ref().take(ENTRIES_AT_ONCE).filter(|entry| !entry.is_tombstone) {
                     let digest = self.keydir.digest(entry.key);
+                    let new = Location::new(output.slot(), entry.offset, entry.len, entry.expiry.into());
+                    if self.versions.any_snapshot() {
+                        self.versions.relocate(digest, |old| {
+                            (input_in(old).is_some() && !pinned.contains_key(&old)).then_some(new)
+                        });
+                    }
                     let Some(old) = table.get(digest) else { continue };
                     let Some(input) = input_in(old) else { continue };
-                    let new = Location::new(output.slot(), entry.offset, entry.len, entry.expiry.into());
                     table.replace(digest, old, new);
                     output.count_live(new);
                     input.count_dead(old);
                 }
             }
+        }
+        for (&old, &Pinned { digest, new }) in pinned {
+            let _table = self.keydir.write_shard(digest.shard());
+            self.versions.relocate(digest, |location| (location == old).then_some(new));
         }
         Ok(())
     }

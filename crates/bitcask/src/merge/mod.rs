@@ -135,7 +135,7 @@ impl Store {
     }
 
     fn first_run(&self, survey: &Survey, how: Thoroughness) -> Option<Range<usize>> {
-        plan::first_run(&survey.facts, &self.options.merge, how, self.options.max_file_size)
+        plan::first_run(&survey.facts, survey.clean, &self.options.merge, how, self.options.max_file_size)
     }
 
     /// Merges run by run until there is none left.
@@ -167,14 +167,13 @@ impl Store {
         side.check()?;
         let before = &survey.facts[..run.start];
         let inputs = &survey.files[run.clone()];
-        let floor = before.iter().map(|facts| facts.clean).fold(survey.published, u64::min);
+        let floor = before.iter().map(|facts| facts.clean).fold(survey.clean, u64::min);
         let output = self.make_output(side, inputs)?;
         let file = Arc::clone(&output.file);
         match self.copy_run(side, inputs, output, floor, pace) {
             Ok((copied, inventory)) => {
-                let published = survey.published;
                 let previous = run.start.checked_sub(1).map(|index| &survey.files[index]);
-                self.install(side, inputs, previous, file, inventory, published, &copied, report)
+                self.install(side, inputs, previous, file, inventory, survey.clean, &copied, report)
             }
             Err(error) => {
                 self.discard_output(side, &file);

@@ -32,6 +32,9 @@ pub(crate) struct FileFacts {
     pub(crate) keys: u64,
     pub(crate) live_keys: u64,
     pub(crate) held_keys: u64,
+    /// Bytes of superseded records that an earlier merge had to keep for snapshots, and their count.
+    pub(crate) pinned_bytes: u64,
+    pub(crate) pinned_keys: u64,
     pub(crate) tombstones: u64,
     pub(crate) last_timestamp: u64,
     /// No value in the file is superseded by a record with a timestamp up to this one.
@@ -40,11 +43,11 @@ pub(crate) struct FileFacts {
 
 impl FileFacts {
     pub(crate) fn dead_bytes(&self) -> u64 {
-        self.bytes.saturating_sub(self.live_bytes + self.held_bytes)
+        self.bytes.saturating_sub(self.live_bytes + self.held_bytes + self.pinned_bytes)
     }
 
     pub(crate) fn dead_keys(&self) -> u64 {
-        self.keys.saturating_sub(self.live_keys + self.held_keys)
+        self.keys.saturating_sub(self.live_keys + self.held_keys + self.pinned_keys)
     }
 
     /// The share of keys or bytes that is dead, in percent; a file without keys is all dead.
@@ -56,7 +59,7 @@ impl FileFacts {
     /// What a merge would leave of the file, at most.
     fn bytes_after(&self) -> u64 {
         let raw_tombstones = self.tombstones.saturating_sub(self.held_keys);
-        let kept = self.live_bytes + self.held_bytes + raw_tombstones * TOMBSTONE_LEN;
+        let kept = self.live_bytes + self.held_bytes + self.pinned_bytes + raw_tombstones * TOMBSTONE_LEN;
         kept.min(self.bytes)
     }
 }
@@ -70,8 +73,13 @@ pub(crate) enum Thoroughness {
     Everything,
 }
 
-/// The verdict on each file, oldest first.
-pub(crate) fn judge(files: &[FileFacts], options: &MergeOptions, how: Thoroughness) -> Vec<MergeVerdict> {
+/// The verdict on each file, oldest first. `clean` is the clean position of an output that is begun now.
+pub(crate) fn judge(
+    files: &[FileFacts],
+    clean: u64,
+    options: &MergeOptions,
+    how: Thoroughness,
+) -> Vec<MergeVerdict> {
     let live: u64 = files.iter().map(|file| file.live_bytes).sum();
     let held: u64 = files.iter().map(|file| file.held_bytes).sum();
     let too_many_held = held > live / 4;
@@ -84,11 +92,11 @@ pub(crate) fn judge(files: &[FileFacts], options: &MergeOptions, how: Thoroughne
             highest = highest.max(file.last_timestamp);
         }
     }
-    let mut floor = u64::MAX;
+    let mut floor = clean;
     let mut verdicts = Vec::with_capacity(files.len());
     for (file, held_behind) in files.iter().zip(held_behind) {
         let may_shed = file.held_bytes > 0 && file.last_timestamp <= floor;
-        let holds_back = too_many_held && file.clean < held_behind;
+        let holds_back = too_many_held && file.clean < held_behind && held_behind <= clean;
         verdicts.push(judge_one(file, options, how, may_shed, holds_back));
         floor = floor.min(file.clean);
     }
@@ -137,11 +145,12 @@ fn judge_one(
 /// The first run to be merged; `None` when there is nothing worth it.
 pub(crate) fn first_run(
     files: &[FileFacts],
+    clean: u64,
     options: &MergeOptions,
     how: Thoroughness,
     max_file_size: u64,
 ) -> Option<Range<usize>> {
-    let verdicts = judge(files, options, how);
+    let verdicts = judge(files, clean, options, how);
     let runs = runs(files, &verdicts, max_file_size);
     match how {
         Thoroughness::Everything => runs.into_iter().next(),
@@ -199,6 +208,8 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    /// Behind all records.
+    const NOW: u64 = 100;
 
     /// An immutable file of 100 MiB and 1,000 keys, of which this share is dead.
     fn file(dead_percent: u64) -> FileFacts {
@@ -219,7 +230,7 @@ mod tests {
     fn first(files: &[FileFacts], how: Thoroughness) -> Option<Range<usize>> {
         // Percentages alone decide.
         let options = MergeOptions::new().dead_bytes_trigger(u64::MAX).dead_bytes_threshold(u64::MAX);
-        first_run(files, &options, how, 256 * MIB)
+        first_run(files, NOW, &options, how, 256 * MIB)
     }
 
     #[test]
@@ -235,11 +246,11 @@ mod tests {
         let options = MergeOptions::new();
         let large = FileFacts { bytes: 1000 * MIB, live_bytes: 930 * MIB, ..file(1) };
         assert_eq!(
-            first_run(std::slice::from_ref(&large), &options, Thoroughness::Triggers, 1000 * MIB),
+            first_run(std::slice::from_ref(&large), NOW, &options, Thoroughness::Triggers, 1000 * MIB),
             Some(0..1)
         );
         let below = FileFacts { live_bytes: 940 * MIB, ..large };
-        assert_eq!(first_run(&[below], &options, Thoroughness::Triggers, 1000 * MIB), None);
+        assert_eq!(first_run(&[below], NOW, &options, Thoroughness::Triggers, 1000 * MIB), None);
     }
 
     #[test]
@@ -284,14 +295,17 @@ mod tests {
         let clean = FileFacts { clean: 50, ..file(0) };
         assert_eq!(first(&[file(0), holding.clone()], Thoroughness::Triggers), None);
         assert_eq!(first(&[clean, holding.clone()], Thoroughness::Triggers), Some(1..2));
-        assert_eq!(first(&[holding], Thoroughness::Triggers), Some(0..1));
+        assert_eq!(first(std::slice::from_ref(&holding), Thoroughness::Triggers), Some(0..1));
+        // A snapshot from before the tombstones would hold them in the output again.
+        let options = MergeOptions::new();
+        assert_eq!(first_run(&[holding], 49, &options, Thoroughness::Everything, 256 * MIB), None);
     }
 
     #[test]
     fn when_too_much_is_held_what_holds_it_back_is_merged() {
         let holding = FileFacts { bytes: 90 * MIB, held_bytes: 90 * MIB, held_keys: 1_000, ..file(100) };
         let files = [file(0), file(0), holding];
-        let verdicts = judge(&files, &MergeOptions::new(), Thoroughness::Triggers);
+        let verdicts = judge(&files, NOW, &MergeOptions::new(), Thoroughness::Triggers);
         let expected = [MergeVerdict::HoldsBack, MergeVerdict::HoldsBack, MergeVerdict::BelowThresholds];
         assert_eq!(verdicts, expected);
         assert_eq!(first(&files, Thoroughness::Triggers), Some(0..2));

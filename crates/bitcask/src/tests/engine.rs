@@ -95,7 +95,7 @@ fn keys_iter_prefix_and_fold_see_every_key_once() {
 }
 
 #[test]
-fn an_iteration_visits_each_key_that_stays_once_while_others_come_and_go() {
+fn an_iteration_visits_what_was_there_when_it_began_while_keys_come_and_go() {
     in_both_ways(|disk| {
         let db = open(disk, small_files()).unwrap();
         for n in 0..1000 {

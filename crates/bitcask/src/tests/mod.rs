@@ -14,5 +14,6 @@ mod leftovers;
 mod merge;
 mod merge_rules;
 mod model;
+mod snapshot;
 mod stories;
 mod workload;

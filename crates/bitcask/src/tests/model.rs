@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::vfs::sim::Random;
-use crate::{Bitcask, Value};
+use crate::{Bitcask, Snapshot, Value};
 
 /// One write that changed something; no value stands for a delete.
 #[derive(Clone, Debug)]
@@ -205,6 +205,24 @@ impl Map {
         keys.sort();
         assert!(keys.iter().eq(map.keys()), "keys() against iter()");
         Self(map)
+    }
+
+    /// All that a snapshot sees, by iteration and by look-ups.
+    pub(super) fn of_snapshot(snapshot: &Snapshot) -> Self {
+        let mut map = BTreeMap::new();
+        for entry in snapshot.iter() {
+            let (key, value) = entry.unwrap_or_else(|error| panic!("iterating fails: {error}"));
+            let looked_up = snapshot.get_entry(&key).unwrap().expect("it was just iterated over");
+            assert_eq!(looked_up.value, value);
+            map.insert(key, Stored { value: value.into_vec(), expiry: micros(looked_up.expires_at) });
+        }
+        Self(map)
+    }
+
+    /// What has no expiry.
+    pub(super) fn lasting(&self) -> Self {
+        let lasting = self.0.iter().filter(|(_, stored)| stored.expiry.is_none());
+        Self(lasting.map(|(key, stored)| (key.clone(), stored.clone())).collect())
     }
 
     /// As [`Map::of`], for a store that may be damaged: the keys whose values are, and all others with theirs.

@@ -12,7 +12,7 @@ use super::model::{Bounds, History, Map, Stored, Write};
 use crate::clock::Clock;
 use crate::expiry::to_time;
 use crate::vfs::sim::{Random, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, Options, PutOptions};
+use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, Options, PutOptions, Snapshot};
 
 /// The disk right before an operation that changes it, and what a crash there must leave.
 pub(super) struct Moment {
@@ -72,6 +72,8 @@ pub(super) struct Workload {
     reaped: BTreeSet<Vec<u8>>,
     /// Counts of writes, and when they had returned.
     returned: VecDeque<(usize, Duration)>,
+    /// Snapshots, and what the store held when they were taken.
+    snapshots: Vec<(Snapshot, Map)>,
     /// Never given twice, so that no two values are the same.
     next_number: u64,
 }
@@ -101,6 +103,7 @@ impl Workload {
             db: None,
             reaped: BTreeSet::new(),
             returned: VecDeque::new(),
+            snapshots: Vec::new(),
         }
     }
 
@@ -155,8 +158,9 @@ impl Workload {
             71..78 => self.merge(),
             78..83 => self.get(),
             83 => self.reap(),
-            84..88 => self.sync(),
-            88..96 => self.pass_time(),
+            84..87 => self.sync(),
+            87..90 => self.snapshot(),
+            90..96 => self.pass_time(),
             96..99 => {
                 self.close();
                 self.open();
@@ -382,12 +386,33 @@ impl Workload {
             assert_eq!(report.not_removed, [""; 0]);
             it.reap();
             assert_eq!(Map::of(it.db()), it.history.latest().without(&it.reaped), "after merging");
+            it.check_snapshots();
             if report.runs > 0 {
                 // A record is dropped only for a durable one.
                 it.bounds.durable = it.history.len();
                 it.bounds.acked = it.history.len();
             }
         });
+    }
+
+    /// Takes a snapshot, or lets one go.
+    fn snapshot(&mut self) {
+        if self.snapshots.len() < 3 {
+            let snapshot = self.db().snapshot();
+            self.snapshots.push((snapshot, self.history.latest().without(&self.reaped)));
+        } else {
+            let index = self.random.index(self.snapshots.len());
+            self.snapshots.remove(index);
+        }
+        self.check_snapshots();
+    }
+
+    /// Each snapshot sees what was there when it was taken. Whether values with an expiry still show is not asked.
+    fn check_snapshots(&self) {
+        for (snapshot, expected) in &self.snapshots {
+            let found = Map::of_snapshot(snapshot);
+            assert_eq!(found.lasting(), expected.lasting(), "a snapshot sees something else");
+        }
     }
 
     fn pass_time(&mut self) {
@@ -398,6 +423,7 @@ impl Workload {
     }
 
     pub(super) fn close(&mut self) {
+        self.snapshots.clear();
         self.watched(|it| {
             it.db().close().unwrap();
             it.bounds = Bounds::all(it.history.len());
@@ -407,6 +433,7 @@ impl Workload {
     }
 
     fn kill(&mut self) {
+        self.snapshots.clear();
         self.disk = self.disk.kill();
         self.db = None;
         self.returned.clear();

@@ -1,0 +1,204 @@
+//! Older versions of keys that a snapshot still sees: where their records lie.
+//!
+//! A snapshot is a timestamp. It sees of each key the newest record up to it. The keydir leads to the newest of all; when a
+//! write replaces or removes an entry while snapshots live, the old location is kept here first.
+//!
+//! Invariants:
+//! - A version is kept under the lock of its shard and before the keydir changes, so who asks the keydir first and
+//!   the versions second misses none.
+//! - Of one key they ascend. The first that was superseded after a snapshot's timestamp is the one it sees, if its record is
+//!   not newer than the snapshot itself: then the key had none.
+//! - What no snapshot sees is not kept.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::keydir::Digest;
+use crate::location::Location;
+
+#[derive(Default)]
+pub(crate) struct Versions {
+    /// Count of snapshots; changes under the writer lock, as the keydir does.
+    snapshots: AtomicUsize,
+    /// Rank 7: taken alone or under the lock of a shard, for moments.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Timestamps of the snapshots, and how many have each.
+    taken: BTreeMap<u64, usize>,
+    older: BTreeMap<Digest, Vec<Version>>,
+}
+
+#[derive(Clone, Copy)]
+struct Version {
+    location: Location,
+    /// The timestamp of the record that superseded it.
+    superseded_at: u64,
+}
+
+impl Versions {
+    /// Begins to keep what a snapshot at `timestamp` sees. Under the writer lock, where there is one.
+    pub(crate) fn take(&self, timestamp: u64) {
+        *self.state().taken.entry(timestamp).or_default() += 1;
+        self.snapshots.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Ends that. Whether it was the last snapshot.
+    pub(crate) fn release(&self, timestamp: u64) -> bool {
+        let mut state = self.state();
+        if let Entry::Occupied(mut count) = state.taken.entry(timestamp) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        self.snapshots.fetch_sub(1, Ordering::AcqRel);
+        let oldest = state.taken.keys().next().copied();
+        match oldest {
+            None => state.older.clear(),
+            Some(oldest) if oldest > timestamp => state.older.retain(|_, versions| {
+                versions.retain(|version| version.superseded_at > oldest);
+                !versions.is_empty()
+            }),
+            Some(_) => {}
+        }
+        oldest.is_none()
+    }
+
+    /// Whether there is any snapshot.
+    pub(crate) fn any_snapshot(&self) -> bool {
+        self.snapshots.load(Ordering::Acquire) > 0
+    }
+
+    /// The timestamp of the oldest snapshot.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.state().taken.keys().next().copied()
+    }
+
+    /// Keeps the location that a record with this timestamp is about to supersede, if a snapshot may see it.
+    pub(crate) fn keep(&self, digest: Digest, location: Location, superseded_at: u64) {
+        let mut state = self.state();
+        let Some(newest) = state.taken.keys().next_back().copied() else { return };
+        let versions = state.older.entry(digest).or_default();
+        // What was written after the newest snapshot nobody sees.
+        if versions.last().is_none_or(|last| last.superseded_at <= newest) {
+            versions.push(Version { location, superseded_at });
+        }
+    }
+
+    /// The version that a snapshot at `timestamp` sees, if it is an older one and its record is not newer than that.
+    pub(crate) fn older(&self, digest: Digest, timestamp: u64) -> Option<Location> {
+        if !self.any_snapshot() {
+            return None;
+        }
+        let state = self.state();
+        let versions = state.older.get(&digest)?;
+        versions.iter().find(|version| version.superseded_at > timestamp).map(|version| version.location)
+    }
+
+    /// Appends the digests from `from` on and before `end` that have older versions, with one of their locations.
+    pub(crate) fn page(&self, from: Digest, end: Option<Digest>, out: &mut Vec<(Digest, Location)>) {
+        if !self.any_snapshot() {
+            return;
+        }
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let versions = state.older.range((Bound::Included(from), end));
+        out.extend(versions.filter_map(|(&digest, versions)| Some((digest, versions.first()?.location))));
+    }
+
+    /// Whether a snapshot may see the record at `location`.
+    pub(crate) fn sees(&self, digest: Digest, location: Location) -> bool {
+        self.any_snapshot()
+            && self
+                .state()
+                .older
+                .get(&digest)
+                .is_some_and(|versions| versions.iter().any(|version| version.location == location))
+    }
+
+    /// Exchanges the locations of one key's older versions for those that `moved` gives. Under the lock of its shard.
+    pub(crate) fn relocate(&self, digest: Digest, moved: impl Fn(Location) -> Option<Location>) {
+        if let Some(versions) = self.state().older.get_mut(&digest) {
+            for version in versions {
+                version.location = moved(version.location).unwrap_or(version.location);
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that could panic happens under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest() -> Digest {
+        Digest::from_cursor(7 << 32)
+    }
+
+    fn at(bits: u64) -> Location {
+        Location::from_bits(bits).unwrap()
+    }
+
+    #[test]
+    fn each_snapshot_sees_the_first_version_that_was_superseded_after_it() {
+        let versions = Versions::default();
+        versions.take(10);
+        versions.keep(digest(), at(1), 11);
+        versions.take(12);
+        versions.keep(digest(), at(2), 13);
+        assert_eq!(versions.older(digest(), 10), Some(at(1)));
+        assert_eq!(versions.older(digest(), 12), Some(at(2)));
+        assert_eq!(versions.older(digest(), 13), None);
+        assert!(versions.sees(digest(), at(1)) && !versions.sees(digest(), at(3)));
+    }
+
+    #[test]
+    fn what_no_snapshot_sees_is_not_kept() {
+        let versions = Versions::default();
+        versions.keep(digest(), at(1), 5);
+        versions.take(10);
+        assert!(!versions.sees(digest(), at(1)));
+        versions.keep(digest(), at(2), 11);
+        versions.keep(digest(), at(3), 12);
+        assert!(versions.sees(digest(), at(2)) && !versions.sees(digest(), at(3)));
+        versions.take(12);
+        versions.keep(digest(), at(4), 13);
+        assert!(!versions.release(10));
+        assert!(!versions.sees(digest(), at(2)) && versions.sees(digest(), at(4)));
+        assert!(versions.release(12));
+        assert!(!versions.sees(digest(), at(4)) && !versions.any_snapshot());
+    }
+
+    #[test]
+    fn two_snapshots_of_one_moment_are_two() {
+        let versions = Versions::default();
+        versions.take(10);
+        versions.take(10);
+        versions.keep(digest(), at(1), 11);
+        assert!(!versions.release(10));
+        assert_eq!((versions.older(digest(), 10), versions.oldest()), (Some(at(1)), Some(10)));
+        assert!(versions.release(10));
+    }
+
+    #[test]
+    fn a_moved_record_is_found_where_it_is() {
+        let versions = Versions::default();
+        versions.take(10);
+        versions.keep(digest(), at(1), 11);
+        versions.relocate(digest(), |old| (old == at(1)).then(|| at(9)));
+        assert_eq!(versions.older(digest(), 10), Some(at(9)));
+        let mut page = Vec::new();
+        versions.page(Digest::FIRST, None, &mut page);
+        assert_eq!(page, [(digest(), at(9))]);
+    }
+}
