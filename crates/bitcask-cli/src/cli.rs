@@ -13,12 +13,15 @@ use clap::{Args, Parser, Subcommand};
 use crate::bytes::Encoding;
 use crate::failure::Failure;
 
+/// The sources of an import that `--from-basho` excludes.
+const OTHER_SOURCES: [&str; 3] = ["jsonl", "csv", "tree"];
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done (also when the reader of standard output went away)
   1  the key is not in the store
   2  the command line is wrong
-  3  damage was found in the store
+  3  damage was found in the store, or in what was imported
   4  any other failure
 
 A KEY or VALUE that begins with a dash comes after `--`: bitcask put ./data -- -key -value";
@@ -198,10 +201,36 @@ pub(crate) struct ImportArgs {
     /// special files are skipped and counted, and so is the store itself.
     #[arg(long, value_name = "PATH", group = "source")]
     pub(crate) tree: Option<PathBuf>,
+    /// The files of Riak's original Bitcask: PATH is one directory of data files, or holds one a partition
+    ///
+    /// Nothing in PATH is written. Damage is reported place by place, everything else is imported, and the exit code is
+    /// 3. Needs up to 100 bytes of memory a key.
+    #[arg(long, value_name = "PATH", group = "source")]
+    pub(crate) from_basho: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) basho: BashoArgs,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
     #[command(flatten)]
     pub(crate) writer: WriterArgs,
+}
+
+/// The options of `--from-basho`. They say what they conflict with: `requires` does not hold between members of a group.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With --from-basho")]
+pub(crate) struct BashoArgs {
+    /// Take Riak's keys apart: they become bucket/key or type/bucket/key, with %2F for `/` and %25 for `%` in each part
+    #[arg(long, conflicts_with_all = OTHER_SOURCES)]
+    pub(crate) riak_keys: bool,
+    /// Leave out what was written longer ago, as Riak's setting of the same name does
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = OTHER_SOURCES, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) expiry_secs: Option<u64>,
+    /// Import although a lock file says that a process has the directory open
+    #[arg(long, conflicts_with_all = OTHER_SOURCES)]
+    pub(crate) ignore_lock: bool,
+    /// Read also the data files that are marked as pending deletion: the marks are not Bitcask's own
+    #[arg(long, conflicts_with_all = OTHER_SOURCES)]
+    pub(crate) take_pending: bool,
 }
 
 /// Write all entries to a file or as a directory tree

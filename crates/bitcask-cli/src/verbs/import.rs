@@ -6,10 +6,13 @@ use bitcask::{Bitcask, OpenMode};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::{counted, per_second, with_writer};
+use super::{basho, counted, per_second, with_writer};
 use crate::cli::ImportArgs;
 use crate::failure::{Exit, Failure};
-use crate::formats::{CsvReader, Input, JsonlReader, Source, TreeReader};
+use crate::formats::{
+    BashoOptions, BashoReader, CsvReader, Findings, Input, JsonlReader, Keys, Locks, Pending, Source,
+    TreeReader,
+};
 use crate::output::Output;
 use crate::progress::Progress;
 
@@ -21,12 +24,15 @@ struct ImportReport {
     bytes: u64,
     skipped: u64,
     seconds: f64,
+    /// What `--from-basho` found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basho: Option<Findings>,
 }
 
 pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
-    // The source comes first: where there is nothing to read, no store is created.
-    let mut source = open_source(args)?;
     let began = Instant::now();
+    // The source comes first: where there is nothing to read, no store is created.
+    let (mut source, findings) = open_source(args)?;
     let (mut report, poured) = with_writer(&args.dir, &args.writer, OpenMode::Create, |store| {
         let mut report = ImportReport::default();
         let poured = pour(source.as_mut(), store, &mut report);
@@ -36,6 +42,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
     })?;
     report.seconds = began.elapsed().as_secs_f64();
     report.skipped = source.skipped();
+    report.basho = findings;
     if let Err(failure) = poured {
         let before = counted(report.imported, "entry", "entries");
         return Err(Failure::Stopped { source: Box::new(failure), before });
@@ -45,18 +52,41 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
         output.json_line(&report)?;
     } else {
         output.line(sentence(&report, began.elapsed()))?;
+        for line in report.basho.iter().flat_map(|findings| basho::lines(findings, report.imported)) {
+            output.line(line)?;
+        }
     }
     output.finish()?;
-    Ok(Exit::Done)
+    report.basho.as_ref().map_or(Ok(Exit::Done), basho::verdict)
 }
 
-fn open_source(args: &ImportArgs) -> Result<Box<dyn Source>, Failure> {
+/// The source, and what is known of it before its first entry.
+fn open_source(args: &ImportArgs) -> Result<(Box<dyn Source>, Option<Findings>), Failure> {
     let max_value_size = args.writer.max_value_size;
-    match (&args.jsonl, &args.csv, &args.tree) {
-        (Some(path), _, _) => Ok(Box::new(JsonlReader::new(Input::open(path)?, max_value_size))),
-        (_, Some(path), _) => Ok(Box::new(CsvReader::new(Input::open(path)?, max_value_size)?)),
-        (_, _, Some(path)) => Ok(Box::new(TreeReader::new(path, &args.dir, max_value_size)?)),
-        _ => Err(Failure::Usage("import needs --jsonl, --csv or --tree".to_owned())),
+    let source: Box<dyn Source> = match (&args.jsonl, &args.csv, &args.tree, &args.from_basho) {
+        (Some(path), ..) => Box::new(JsonlReader::new(Input::open(path)?, max_value_size)),
+        (_, Some(path), ..) => Box::new(CsvReader::new(Input::open(path)?, max_value_size)?),
+        (_, _, Some(path), _) => Box::new(TreeReader::new(path, &args.dir, max_value_size)?),
+        (_, _, _, Some(path)) => {
+            let (reader, findings) = BashoReader::open(path, &args.dir, basho_options(args))?;
+            return Ok((Box::new(reader), Some(findings)));
+        }
+        _ => {
+            let what = "import needs --jsonl, --csv, --tree or --from-basho";
+            return Err(Failure::Usage(what.to_owned()));
+        }
+    };
+    Ok((source, None))
+}
+
+fn basho_options(args: &ImportArgs) -> BashoOptions {
+    let basho = &args.basho;
+    BashoOptions {
+        keys: if basho.riak_keys { Keys::Riak } else { Keys::Raw },
+        locks: if basho.ignore_lock { Locks::Ignore } else { Locks::Refuse },
+        pending: if basho.take_pending { Pending::Take } else { Pending::Skip },
+        expiry_secs: basho.expiry_secs,
+        max_value_size: args.writer.max_value_size,
     }
 }
 

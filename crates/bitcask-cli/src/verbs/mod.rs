@@ -1,5 +1,6 @@
 //! What each verb does. This file chooses the verb and opens stores; the verbs do the work.
 
+mod basho;
 mod bench;
 mod dump;
 mod export;

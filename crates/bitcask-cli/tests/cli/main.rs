@@ -1,6 +1,8 @@
 //! Runs the `bitcask` command as a user does: arguments in, bytes and an exit code out.
 #![cfg(test)]
 
+mod basho;
+mod basho_files;
 mod bench;
 mod encodings;
 mod help;

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use crate::basho_files::Files;
 use crate::run::Place;
 
 /// The console blocks of the page: what is typed, and what is shown.
@@ -29,10 +30,21 @@ fn matches(line: &str, expected: &str) -> bool {
     rest.is_empty() || expected.ends_with("...")
 }
 
+/// The two partitions of the page's `./riak`, written before its first example.
+fn write_riak(place: &Place) {
+    let [first, last] =
+        ["0", "1438665674247607560106752257205091097473808596992"].map(|name| place.path("riak").join(name));
+    let (ada, bob, cy) = (b"\x02\0\x05usersada", b"\x02\0\x05usersbob", b"\x02\0\x05userscy");
+    Files::default().entry(1_300_000_000, ada, b"Ada").entry(1_300_000_001, bob, b"Bob").write(&first, 1);
+    Files::default().tombstone(1_300_000_002, bob).write(&first, 2);
+    Files::default().entry(1_300_000_000, ada, b"Ada").entry(1_300_000_003, cy, b"Cy").write(&last, 1);
+}
+
 #[test]
 fn the_examples_of_the_manual_do_what_it_says() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md")).unwrap();
     let place = Place::new();
+    write_riak(&place);
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_bitcask")).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
     let examples = examples(&page);
