@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     Verify(VerifyArgs),
     Dump(DumpArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Bench(BenchArgs),
 }
 
@@ -287,6 +289,33 @@ pub(crate) struct DumpArgs {
     /// Show the bytes of each record's header
     #[arg(long)]
     pub(crate) bytes: bool,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Copy the store as it is now to another directory, also while another process writes it
+///
+/// TARGET is new, empty, or an earlier backup of the same store, which is brought up to date: only what is new is copied.
+/// Until that is done the earlier backup stays as it is. A backup is a store; every verb that only reads works on it.
+/// Complete files are hard links where TARGET is on the same file system: then they take no space, and are lost with
+/// the disk.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// The backup's directory
+    pub(crate) target: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Make a store from a backup, and check every byte of it; exit code 3 when the backup is damaged
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup's directory
+    pub(crate) backup: PathBuf,
+    /// A directory for the store: new or empty
+    pub(crate) new_dir: PathBuf,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
 }

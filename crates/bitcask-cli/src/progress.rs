@@ -1,4 +1,4 @@
-//! The progress bar of `import` and `export`, on standard error.
+//! The progress bar of the verbs that take long, on standard error.
 //!
 //! There is one only when standard error is a terminal; in logs and pipes it would be noise.
 
@@ -32,6 +32,20 @@ impl Progress {
     /// A bar over so many entries, which also shows their bytes.
     pub(crate) fn entries(what: &'static str, total: u64) -> Self {
         Self::new(what, Some(total), ENTRIES)
+    }
+
+    /// Does a task of the engine under a bar over its bytes.
+    pub(crate) fn over<T>(
+        what: &'static str,
+        task: impl FnOnce(&mut dyn FnMut(bitcask::Progress)) -> T,
+    ) -> T {
+        let bar = Self::new(what, Some(0), BYTES);
+        task(&mut |progress: bitcask::Progress| {
+            if let Some(bar) = &bar.bar {
+                bar.set_length(progress.total);
+                bar.set_position(progress.done);
+            }
+        })
     }
 
     fn new(what: &'static str, total: Option<u64>, template: &str) -> Self {

@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use crate::backup::{self, BackupReport};
 use crate::clock::{Clock, SystemClock};
 use crate::cursor::ScanPage;
 use crate::error::Result;
 use crate::expiry::Lifetime;
 use crate::iter::{Iter, Keys};
 use crate::opening;
-use crate::options::{Maintenance, Options, PutOptions};
+use crate::options::{Io, Maintenance, Options, PutOptions};
+use crate::progress::{self, Progress};
 use crate::read::{Entry, Metadata, Value};
 use crate::snapshot::Snapshot;
 use crate::status::{MergeReport, Status};
@@ -350,6 +352,59 @@ impl Bitcask {
         side.merge_control.set_paused(false);
         side.to_merge.raise();
         Ok(())
+    }
+
+    /// Copies the store, as it is at one moment during the call, to the directory `target`, while reads and writes go on.
+    ///
+    /// A backup is a store itself: open it with [`Options::read_only`], check it with [`verify`](crate::verify()), or
+    /// make a store of its own from it with [`restore`](crate::restore()). Files that do not change any more are hard
+    /// links of the store's own where the file system allows it, so to survive the loss of a disk a backup must lie on
+    /// another one. A later backup into the same directory brings it up to date and copies only what is new; whatever
+    /// goes wrong, the directory holds the backup before or the new one, or says that it is not finished.
+    ///
+    /// A read-only handle backs up the store as it was when the handle was opened.
+    ///
+    /// # Errors
+    /// [`Error::UnfitTarget`](crate::Error::UnfitTarget) when `target` is neither missing, empty nor a backup of this
+    /// store, or lies in the store; nothing is changed then. A backup that was opened for writing is a store of its own,
+    /// and no backup any more. [`Error::Locked`](crate::Error::Locked) when another backup into it is under way.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    /// let db = bitcask::open(&data, bitcask::Options::default())?;
+    /// db.put("user:1", "Ada")?;
+    /// db.backup(&copy)?;
+    /// db.put("user:1", "Grace")?;
+    ///
+    /// let backup = bitcask::open(&copy, bitcask::Options::read_only())?;
+    /// assert_eq!(backup.get("user:1")?.as_deref(), Some(&b"Ada"[..]));
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn backup(&self, target: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_with(target, &mut progress::unwatched)
+    }
+
+    /// [`Bitcask::backup`], telling `progress` how far it has come.
+    ///
+    /// # Errors
+    /// Those of [`Bitcask::backup`].
+    pub fn backup_with(
+        &self,
+        target: impl AsRef<Path>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<BackupReport> {
+        self.backup_on(&OsVfs::new(Io::Syscall), target.as_ref(), progress)
+    }
+
+    /// [`Bitcask::backup_with`] on any file system, which is that of the store.
+    pub(crate) fn backup_on(
+        &self,
+        vfs: &dyn Vfs,
+        target: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<BackupReport> {
+        backup::backup(self.store(), vfs, target, progress)
     }
 
     /// The state of the store: its size, its files, and what the open found.

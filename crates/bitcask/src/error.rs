@@ -28,6 +28,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A directory that a backup or a restored store was to be written to is not fit for it.
+    #[error("nothing was written to {path}: {reason}", path = path.display())]
+    UnfitTarget {
+        /// The directory that was to be written to.
+        path: PathBuf,
+        /// What stands against it.
+        reason: String,
+    },
+
     /// A later version of Bitcask wrote something that this one must not guess at.
     #[error(
         "{file} at byte {offset} was written by a newer version of Bitcask ({what}): use that version or a later one"

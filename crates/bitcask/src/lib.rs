@@ -18,6 +18,7 @@
 //!
 //! What survives a write that has returned is up to [`Durability`]. [`Error`] tells what went wrong and what to do.
 
+mod backup;
 mod catalog;
 mod clock;
 mod closing;
@@ -39,6 +40,7 @@ mod merge_control;
 mod merge_options;
 mod opening;
 mod options;
+mod progress;
 mod read;
 mod reaping;
 mod recovery;
@@ -58,15 +60,16 @@ mod vfs;
 mod view;
 mod writer;
 
+pub use backup::{BackupReport, RestoreReport, restore, restore_with};
 pub use cursor::ScanPage;
 pub use db::{Bitcask, open};
 pub use dump::{Dump, DumpedRecord, dump};
 pub use error::{Error, Result};
 pub use iter::{Iter, Keys};
-
 pub use merge_options::{MergeOptions, MergePolicy};
 pub use options::{Durability, Io, OpenMode, Options, PutOptions};
+pub use progress::Progress;
 pub use read::{Entry, Metadata, Value};
 pub use snapshot::Snapshot;
 pub use status::{Damage, FileState, FileStatus, MergeReport, MergeVerdict, Recovery, Status, TornTail};
-pub use verify::{VerifyReport, verify};
+pub use verify::{VerifyReport, verify, verify_with};

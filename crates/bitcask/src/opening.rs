@@ -128,6 +128,9 @@ impl Found {
         if let Some(name) = foreign {
             return not_a_store(format!("it holds \"{name}\" and no MANIFEST"));
         }
+        if parsed().any(|(_, parsed)| matches!(parsed, Name::Backup | Name::Staged(_))) {
+            return not_a_store("it is a backup that was never finished: make it again".to_owned());
+        }
         if let Some((name, _)) = parsed()
             .find(|(_, parsed)| matches!(parsed, Name::Data(_) | Name::Hint(_) | Name::ManifestBackup))
         {
@@ -146,7 +149,7 @@ impl Found {
         for name in &self.names {
             let is_listed = |id: FileId| manifest.files.iter().any(|file| file.id == id);
             let is_leftover = match layout::parse(name) {
-                Name::Temporary => true,
+                Name::Temporary | Name::Staged(_) | Name::Backup => true,
                 Name::Hint(id) => !is_listed(id),
                 Name::Data(id) if is_listed(id) => false,
                 Name::Data(id) => {
@@ -238,6 +241,11 @@ impl Opening<'_> {
         let mut recovery = recovery_of(&plan);
         let last_timestamp = plan.last_timestamp.max(manifest.highest_timestamp);
         let mut catalog = Catalog::new(manifest.clone());
+        if leftovers.iter().any(|name| layout::parse(name) == Name::Backup) {
+            // A backup that is written to is a store of its own, which no later backup may replace: that must be
+            // as durable as the first write. The directory's sync comes with the manifest.
+            remove(dir, [layout::BACKUP.to_owned()])?;
+        }
         // What reads back may be in the cache only, if its writer died before its last sync or that failed. Files are
         // removed and reserved ids are used on the strength of it, so it is made durable first.
         catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;

@@ -12,6 +12,7 @@ use crate::file::scan;
 use crate::format::manifest::Manifest;
 use crate::keydir::Keydir;
 use crate::location::Slot;
+use crate::progress::{self, Meter, Progress, Watcher};
 use crate::recovery;
 use crate::recovery::inventory::{self, Inventory};
 use crate::recovery::plan::{self, Content, LogFile, Plan};
@@ -52,32 +53,55 @@ pub struct VerifyReport {
 /// # Ok::<(), bitcask::Error>(())
 /// ```
 pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
+    verify_with(path, &mut progress::unwatched)
+}
+
+/// [`verify`], telling `progress` after each file how far it has come.
+///
+/// # Errors
+/// Those of [`verify`].
+pub fn verify_with(path: impl AsRef<Path>, progress: &mut dyn FnMut(Progress)) -> Result<VerifyReport> {
     let path = path.as_ref();
     let not_a_store = |reason: String| Error::NotAStore { path: path.to_owned(), reason };
     let opened = OsVfs::new(Io::Syscall).open_dir(path, DirAccess::ReadOnly);
     let dir = opened.map_err(|source| not_a_store(source.to_string()))?;
-    recovery::until_it_stays(|| verify_dir(&*dir))?
+    recovery::until_it_stays(|| verify_dir(&*dir, progress))?
         .ok_or_else(|| not_a_store("it has no MANIFEST".to_owned()))
 }
 
 /// As [`verify`]; `None` when there is no manifest.
-pub(crate) fn verify_dir(dir: &dyn Dir) -> Result<Option<VerifyReport>> {
+pub(crate) fn verify_dir(dir: &dyn Dir, progress: Watcher<'_>) -> Result<Option<VerifyReport>> {
     let Some(manifest) = manifest_file::read(dir)? else { return Ok(None) };
+    let (report, _) = verify_listed(dir, manifest, progress)?;
+    Ok(Some(report))
+}
+
+/// Verifies the files that this manifest lists, also where the directory has no such manifest yet. Tells as well
+/// whether the log was closed in good order.
+pub(crate) fn verify_listed(
+    dir: &dyn Dir,
+    manifest: Manifest,
+    progress: Watcher<'_>,
+) -> Result<(VerifyReport, bool)> {
     let mut verification = Verification {
         dir,
         keydir: Keydir::new(manifest.secret.0),
         manifest,
         report: VerifyReport::default(),
+        closed: false,
     };
     verification.names()?;
     let files = verification.files()?;
-    for file in &files {
+    let lens = files.iter().map(|file| file.file_len()).collect::<Result<Vec<u64>>>()?;
+    let mut meter = Meter::new(lens.iter().sum(), progress);
+    for (file, len) in files.iter().zip(lens) {
         verification.records(file)?;
+        meter.add(len);
     }
     if files.len() == verification.manifest.files.len() {
         verification.log(&files)?;
     }
-    Ok(Some(verification.report))
+    Ok((verification.report, verification.closed))
 }
 
 struct Verification<'a> {
@@ -85,6 +109,8 @@ struct Verification<'a> {
     manifest: Manifest,
     keydir: Keydir,
     report: VerifyReport,
+    /// Whether the log ends as a close leaves it.
+    closed: bool,
 }
 
 impl Verification<'_> {
@@ -210,6 +236,7 @@ impl Verification<'_> {
         let planned = plan::plan(files, &self.keydir);
         if let Some(plan) = self.keep_damage(planned)? {
             self.footers(&plan)?;
+            self.closed = plan.clean;
             self.report.torn_tail = plan.torn_tail;
             self.report.damage.extend(plan.damaged);
         }

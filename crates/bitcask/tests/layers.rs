@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. A module may use the modules of the rows before its own, and itself.
 const LAYERS: &[&[&str]] = &[
-    &["error", "location", "clock", "signal"],
+    &["error", "location", "clock", "signal", "progress"],
     &["vfs", "format", "keydir", "timestamps", "expiry", "merge_options"],
     &["options", "file", "merge_control"],
     &["status", "file_table", "writer", "versions"],
@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["commit", "reaping", "view", "cursor"],
     &["merge"],
     &["iter", "report", "threads", "verify", "dump"],
-    &["snapshot"],
+    &["snapshot", "backup"],
     &["db"],
 ];
 

@@ -1,5 +1,6 @@
 //! What each verb does. This file chooses the verb and opens stores; the verbs do the work.
 
+mod backup;
 mod basho;
 mod bench;
 mod dump;
@@ -8,6 +9,7 @@ mod get;
 mod import;
 mod keys;
 mod put;
+mod restore;
 mod scan;
 mod status;
 mod verify;
@@ -33,6 +35,8 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Status(args) => status::status(args),
         Verb::Verify(args) => verify::verify(args),
         Verb::Dump(args) => dump::dump(args),
+        Verb::Backup(args) => backup::backup(args),
+        Verb::Restore(args) => restore::restore(args),
         Verb::Bench(args) => bench::bench(args),
     }
 }

@@ -8,6 +8,7 @@ use super::counted;
 use crate::cli::VerifyArgs;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::progress::Progress;
 
 #[derive(Serialize)]
 struct Report {
@@ -71,7 +72,7 @@ impl From<VerifyReport> for Report {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
-    let report = Report::from(bitcask::verify(&args.dir)?);
+    let report = Report::from(Progress::over("checking", |watch| bitcask::verify_with(&args.dir, watch))?);
     let mut output = Output::stdout();
     if args.json.json {
         output.json_line(&report)?;

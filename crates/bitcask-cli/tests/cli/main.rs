@@ -1,6 +1,7 @@
 //! Runs the `bitcask` command as a user does: arguments in, bytes and an exit code out.
 #![cfg(test)]
 
+mod backup;
 mod basho;
 mod basho_files;
 mod bench;

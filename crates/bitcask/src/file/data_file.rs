@@ -142,6 +142,15 @@ impl DataFile {
         &self.name
     }
 
+    pub(crate) fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// The file itself, to be read by who copies it.
+    pub(crate) fn file(&self) -> Arc<dyn File> {
+        Arc::clone(&self.file)
+    }
+
     pub(crate) fn id(&self) -> FileId {
         self.header.id
     }

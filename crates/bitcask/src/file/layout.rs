@@ -6,13 +6,15 @@
 //! | `MANIFEST`, `MANIFEST.bak` | what the store consists of, and the generation before it |
 //! | `NNNNNNNNNN.data` | data file, by its id in at least ten digits |
 //! | `NNNNNNNNNN.hint` | the hint file of that data file |
-//! | any of these with `.tmp` | being written; renamed when complete |
+//! | `BACKUP` | says that the directory is a backup, and of which store |
+//! | any of these but `LOCK` with `.tmp` | being written; renamed when complete |
 
 use crate::format::position::FileId;
 
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const MANIFEST: &str = "MANIFEST";
 pub(crate) const MANIFEST_BACKUP: &str = "MANIFEST.bak";
+pub(crate) const BACKUP: &str = "BACKUP";
 const TEMPORARY: &str = ".tmp";
 const DATA: &str = ".data";
 const HINT: &str = ".hint";
@@ -27,6 +29,9 @@ pub(crate) enum Name {
     ManifestBackup,
     Data(FileId),
     Hint(FileId),
+    Backup,
+    /// A data file that a backup has not put into its place yet.
+    Staged(FileId),
     /// Left over from a write that was cut short.
     Temporary,
     /// Not the store's, and known to be harmless.
@@ -47,18 +52,25 @@ pub(crate) fn temporary(name: &str) -> String {
     format!("{name}{TEMPORARY}")
 }
 
+/// The name that a file with a temporary one is renamed to; `None` when `name` is no temporary one.
+pub(crate) fn finished(name: &str) -> Option<&str> {
+    name.strip_suffix(TEMPORARY)
+}
+
 /// What `name` stands for. Strict: only what this file would build is the store's.
 pub(crate) fn parse(name: &str) -> Name {
     match name {
         LOCK => return Name::Lock,
         MANIFEST => return Name::Manifest,
         MANIFEST_BACKUP => return Name::ManifestBackup,
+        BACKUP => return Name::Backup,
         LOST_AND_FOUND => return Name::Harmless,
         _ => {}
     }
-    if let Some(finished) = name.strip_suffix(TEMPORARY) {
+    if let Some(finished) = finished(name) {
         return match parse(finished) {
-            Name::Manifest | Name::ManifestBackup | Name::Hint(_) => Name::Temporary,
+            Name::Manifest | Name::ManifestBackup | Name::Backup | Name::Hint(_) => Name::Temporary,
+            Name::Data(id) => Name::Staged(id),
             _ => Name::Foreign,
         };
     }
@@ -80,11 +92,15 @@ mod tests {
             assert_eq!(parse(&data(FileId(id))), Name::Data(FileId(id)));
             assert_eq!(parse(&hint(FileId(id))), Name::Hint(FileId(id)));
             assert_eq!(parse(&temporary(&hint(FileId(id)))), Name::Temporary);
+            assert_eq!(parse(&temporary(&data(FileId(id)))), Name::Staged(FileId(id)));
         }
         assert_eq!(parse(LOCK), Name::Lock);
         assert_eq!(parse(MANIFEST), Name::Manifest);
         assert_eq!(parse(MANIFEST_BACKUP), Name::ManifestBackup);
-        assert_eq!(parse(&temporary(MANIFEST)), Name::Temporary);
+        assert_eq!(parse(BACKUP), Name::Backup);
+        for name in [MANIFEST, MANIFEST_BACKUP, BACKUP] {
+            assert_eq!(parse(&temporary(name)), Name::Temporary);
+        }
     }
 
     #[test]
@@ -98,7 +114,8 @@ mod tests {
             "0000000001.DATA",
             "0000000001",
             "notes.txt",
-            "0000000001.data.tmp",
+            "0000000001.data.tmp.tmp",
+            "LOCK.tmp",
             ".tmp",
             "",
             "99999999999999999999.data",

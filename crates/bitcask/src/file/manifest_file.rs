@@ -22,6 +22,12 @@ pub(crate) fn read(dir: &dyn Dir) -> Result<Option<Manifest>> {
     Manifest::decode(&bytes).map(Some).map_err(|defect| defect.at(layout::MANIFEST, 0))
 }
 
+/// Reads the manifest that was to replace the present one; `None` when there is none, or not a whole one.
+pub(crate) fn read_staged(dir: &dyn Dir) -> Result<Option<Manifest>> {
+    let bytes = read_whole(dir, &layout::temporary(layout::MANIFEST))?;
+    Ok(bytes.and_then(|bytes| Manifest::decode(&bytes).ok()))
+}
+
 /// Makes `new` the manifest.
 pub(crate) fn replace(dir: &dyn Dir, new: &Manifest) -> Result<(), ReplaceError> {
     if let Some(old) = read_whole(dir, layout::MANIFEST).map_err(ReplaceError::Unchanged)? {

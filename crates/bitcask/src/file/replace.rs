@@ -29,6 +29,14 @@ impl ReplaceError {
 
 /// Gives the file `name` the content `parts`, one behind the other.
 pub(crate) fn replace(dir: &dyn Dir, name: &str, parts: &[&[u8]]) -> Result<(), ReplaceError> {
+    stage(dir, name, parts)?;
+    let temporary = layout::temporary(name);
+    let renamed = dir.rename(&temporary, name);
+    renamed.map_err(|source| ReplaceError::Unchanged(Error::io("rename", temporary, source)))
+}
+
+/// Does all of [`replace`] but the renaming.
+pub(crate) fn stage(dir: &dyn Dir, name: &str, parts: &[&[u8]]) -> Result<(), ReplaceError> {
     let temporary = layout::temporary(name);
     let failed = |operation| {
         let temporary = temporary.clone();
@@ -42,6 +50,5 @@ pub(crate) fn replace(dir: &dyn Dir, name: &str, parts: &[&[u8]]) -> Result<(), 
         vfs::write_all_at(&*file, part, offset).map_err(failed("write")).map_err(ReplaceError::Unchanged)?;
         offset += part.len() as u64;
     }
-    file.sync().map_err(failed("sync")).map_err(ReplaceError::InDoubt)?;
-    dir.rename(&temporary, name).map_err(failed("rename")).map_err(ReplaceError::Unchanged)
+    file.sync().map_err(failed("sync")).map_err(ReplaceError::InDoubt)
 }

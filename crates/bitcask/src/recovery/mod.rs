@@ -20,7 +20,7 @@ const TRIES: usize = 20;
 
 /// Reads until it goes well or fails twice the same way. Who takes no lock may read a file while a writer cuts it to its
 /// footer, or a list of files that is not the newest: a failure counts once it stays.
-pub(crate) fn until_it_stays<T>(read: impl Fn() -> Result<T>) -> Result<T> {
+pub(crate) fn until_it_stays<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
     let mut last_failure: Option<String> = None;
     for _ in 1..TRIES {
         match read() {

@@ -125,7 +125,7 @@ enum Verified {
 
 fn verified(disk: &SimDisk) -> Verified {
     let dir = disk.vfs().open_dir(STORE.as_ref(), DirAccess::ReadOnly).unwrap();
-    match verify::verify_dir(&*dir) {
+    match verify::verify_dir(&*dir, &mut |_| ()) {
         Ok(Some(report)) if !report.damage.is_empty() => Verified::Damaged,
         Ok(Some(report)) if report.torn_tail.is_some() => Verified::TornTail,
         Ok(Some(_)) => Verified::Sound,

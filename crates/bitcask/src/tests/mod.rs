@@ -1,5 +1,6 @@
 //! Tests of the whole engine, on the simulated disk where durability is concerned.
 
+mod backup;
 mod corruption;
 mod crash;
 mod disk_full;
@@ -14,6 +15,7 @@ mod leftovers;
 mod merge;
 mod merge_rules;
 mod model;
+mod restore;
 mod snapshot;
 mod stories;
 mod workload;

@@ -15,6 +15,7 @@ pub(crate) mod os;
 #[cfg(test)]
 pub(crate) mod sim;
 
+use std::any::Any;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub(crate) trait Vfs: Send + Sync {
 }
 
 /// One open directory. It stays the same directory when its path is renamed or replaced.
-pub(crate) trait Dir: Send + Sync {
+pub(crate) trait Dir: Any + Send + Sync {
     /// The names of everything in the directory, in any order. A name that is not UTF-8 comes lossily.
     fn list(&self) -> io::Result<Vec<String>>;
 
@@ -75,6 +76,14 @@ pub(crate) trait Dir: Send + Sync {
 
     /// Removes a name; files already open stay readable. Durable only after [`Dir::sync`].
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Gives the file `name` a second name in `target`, `AlreadyExists` when that is taken: a hard link, so both lead
+    /// to the same bytes. Durable only after the sync of `target`. Fails where the file system has no links or the two
+    /// directories are not on the same one: then the caller copies.
+    fn link_to(&self, name: &str, target: &dyn Dir, new_name: &str) -> io::Result<()>;
+
+    /// Whether `path`, which need not exist, leads to this directory or below it.
+    fn encloses(&self, path: &Path) -> io::Result<bool>;
 
     fn sync(&self) -> io::Result<()>;
 

@@ -10,6 +10,7 @@
 //! Left out on purpose: [`DirAccess::ReadOnly`] is the caller's promise, not checked again at each call; a
 //! directory that really must not change has permissions for that. The user's own path may be a link.
 
+use std::any::Any;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -21,7 +22,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::file::OsFile;
 use super::lock::OsLock;
-use super::{not_regular, plain_name};
+use super::{not_regular, plain_name, resolve};
 use crate::vfs::{Access, Dir, DirAccess, File, Io, Lock};
 
 /// Flags of every open in the directory. Without `NONBLOCK`, opening a pipe that slipped in after the check of
@@ -87,6 +88,28 @@ impl Dir for OsDir {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.dir, plain_name(name)?, AtFlags::empty())?)
+    }
+
+    fn link_to(&self, name: &str, target: &dyn Dir, new_name: &str) -> io::Result<()> {
+        let Some(target) = (target as &dyn Any).downcast_ref::<Self>() else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let (name, new_name) = (plain_name(name)?, plain_name(new_name)?);
+        Ok(rustix::fs::linkat(&self.dir, name, &target.dir, new_name, AtFlags::empty())?)
+    }
+
+    fn encloses(&self, path: &Path) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let own = self.dir.metadata()?;
+        for ancestor in resolve(path)?.ancestors() {
+            match fs::metadata(ancestor) {
+                Ok(other) if (other.dev(), other.ino()) == (own.dev(), own.ino()) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -31,7 +31,7 @@ mod portable;
 mod child;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Dir, DirAccess, Io, Vfs};
@@ -68,6 +68,26 @@ fn plain_name(name: &str) -> io::Result<&str> {
         return Err(invalid_input(format!("{name:?} is not a plain file name")));
     }
     Ok(name)
+}
+
+/// The path without links and `..`, also where its last parts do not exist.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut existing = std::path::absolute(path)?;
+    let mut missing = Vec::new();
+    loop {
+        match std::fs::canonicalize(&existing) {
+            Ok(mut resolved) => {
+                resolved.extend(missing.into_iter().rev());
+                return Ok(resolved);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let Some(name) = existing.file_name() else { return Err(error) };
+                missing.push(name.to_owned());
+                existing.pop();
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn not_regular(name: &str) -> io::Error {
@@ -217,6 +237,44 @@ mod tests {
             let mut bytes = [0; 4];
             assert_eq!(file.copy_out(&mut bytes, 0).unwrap(), 4);
             assert_eq!(&bytes, b"here");
+        });
+    }
+
+    #[test]
+    fn a_link_is_a_second_name_of_the_same_file_where_there_are_links() {
+        every_way(|vfs, path| {
+            let dir = vfs.open_dir(&path.join("a"), DirAccess::Create).unwrap();
+            let target = vfs.open_dir(&path.join("b"), DirAccess::Create).unwrap();
+            let file = dir.create("name").unwrap();
+            match dir.link_to("name", &*target, "other") {
+                Ok(()) => {}
+                // The caller copies.
+                Err(error) => return assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+            }
+            write_all_at(&*file, b"here", 0).unwrap();
+            dir.remove("name").unwrap();
+            let mut bytes = [0; 4];
+            read_exact_at(&*target.open("other", Access::Read).unwrap(), &mut bytes, 0).unwrap();
+            assert_eq!(&bytes, b"here");
+            dir.create("name").unwrap();
+            assert_eq!(kind(dir.link_to("name", &*target, "other")), io::ErrorKind::AlreadyExists);
+            assert_eq!(kind(dir.link_to("missing", &*target, "third")), io::ErrorKind::NotFound);
+            for name in ["", "..", "a/b"] {
+                assert_eq!(kind(dir.link_to("name", &*target, name)), io::ErrorKind::InvalidInput);
+            }
+        });
+    }
+
+    #[test]
+    fn a_directory_encloses_itself_and_what_lies_in_it() {
+        every_way(|vfs, path| {
+            let dir = vfs.open_dir(&path.join("a/b"), DirAccess::Create).unwrap();
+            for inside in ["a/b", "a/b/", "a/b/c/d", "a/../a/b", "a/b/../b/c"] {
+                assert!(dir.encloses(&path.join(inside)).unwrap(), "{inside}");
+            }
+            for outside in ["", "a", "a/c", "a/bc", "a/b/../c", "x/y"] {
+                assert!(!dir.encloses(&path.join(outside)).unwrap(), "{outside}");
+            }
         });
     }
 

@@ -3,14 +3,14 @@
 //! Weaker than `dir`, and said openly: a directory is its path, so whoever replaces the path diverts later calls;
 //! a file's type is looked at before it is opened, not after; new files get the permissions of their directory.
 //! Nothing is mapped, and space is not reserved ahead: a full disk is an error of the write that meets it.
-//! A directory cannot be synced, since the standard library opens none there; NTFS keeps a journal of names.
+//! Files are not linked, so what would be is copied. A directory cannot be synced, since the standard library opens none there; NTFS keeps a journal of names.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{not_regular, plain_name};
+use super::{not_regular, plain_name, resolve};
 use crate::vfs::{Access, Dir, DirAccess, File, Lock};
 
 pub(super) struct PortableDir {
@@ -58,6 +58,14 @@ impl Dir for PortableDir {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.child(name)?)
+    }
+
+    fn link_to(&self, _name: &str, _target: &dyn Dir, _new_name: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn encloses(&self, path: &Path) -> io::Result<bool> {
+        Ok(resolve(path)?.starts_with(&self.path))
     }
 
     fn sync(&self) -> io::Result<()> {

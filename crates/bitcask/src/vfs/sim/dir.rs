@@ -5,6 +5,7 @@ use super::disk::{InodeId, SimDisk, State};
 use super::fault::{OpKind, SyncMode, Way};
 use super::file::SimFile;
 use crate::vfs::{Access, Dir, DirAccess, File, Io, Lock, Vfs};
+use std::any::Any;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -136,6 +137,26 @@ impl Dir for SimDir {
             state.directory_mut(self.index).change(sequence, change);
             Ok(())
         })
+    }
+
+    fn link_to(&self, name: &str, target: &dyn Dir, new_name: &str) -> io::Result<()> {
+        judge_name(new_name);
+        let target = (target as &dyn Any).downcast_ref::<Self>().expect("both are simulated");
+        target.judge_writable("link", new_name);
+        self.operate(OpKind::Link, name, |state, name| {
+            let inode = lookup_regular(state, self.index, name)?;
+            if state.directory(target.index).current.contains_key(new_name) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let sequence = state.sequence();
+            let change = NameChange::Create { name: new_name.into(), inode };
+            state.directory_mut(target.index).change(sequence, change);
+            Ok(())
+        })
+    }
+
+    fn encloses(&self, path: &Path) -> io::Result<bool> {
+        Ok(path.starts_with(&*self.path))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -17,6 +17,7 @@ pub(crate) enum OpKind {
     Create,
     Open,
     Rename,
+    Link,
     Remove,
     SyncDir,
     Lock,
@@ -36,7 +37,7 @@ impl OpKind {
     /// Whether a crash before this operation can leave another disk than a crash after it.
     pub(crate) fn changes_disk(self) -> bool {
         match self {
-            Self::Create | Self::Rename | Self::Remove | Self::SyncDir | Self::Lock => true,
+            Self::Create | Self::Rename | Self::Link | Self::Remove | Self::SyncDir | Self::Lock => true,
             Self::WriteAt | Self::CopyIn | Self::Allocate | Self::Truncate | Self::SyncFile => true,
             Self::OpenDir | Self::List | Self::Open | Self::IsIntact | Self::Len => false,
             Self::ReadAt | Self::CopyOut | Self::Map => false,

@@ -77,6 +77,30 @@ fn a_removal_and_a_rename_hold_only_after_the_directory_is_synced() {
 }
 
 #[test]
+fn a_link_shares_the_bytes_and_holds_only_after_the_sync_of_its_directory() {
+    let (disk, dir) = new_disk();
+    let other = disk.vfs().open_dir(Path::new("other"), DirAccess::Create).unwrap();
+    let file = write_synced(&dir, "a", b"0123");
+    dir.link_to("a", &*other, "b").unwrap();
+    assert!(!disk.is_name_durable("other/b") && disk.is_name_durable("a"));
+    assert_eq!(disk.crash(0, CrashModel::Clean).files(), ["a"]);
+    other.sync().unwrap();
+    write_all_at(&*file, b"45", 4).unwrap();
+    assert_eq!(disk.read_file("other/b"), b"012345");
+    assert_eq!(disk.used_bytes(), 6);
+    assert_eq!(disk.crash(0, CrashModel::Clean).read_file("other/b"), b"0123");
+    dir.remove("a").unwrap();
+    dir.sync().unwrap();
+    drop(file);
+    let other = other.open("b", Access::Read).unwrap();
+    other.sync().unwrap();
+    let left = disk.crash(0, CrashModel::Clean);
+    assert_eq!((left.files(), left.read_file("other/b")), (vec!["other/b".to_owned()], b"012345".to_vec()));
+    let taken = dir.create("c").and_then(|_| dir.link_to("c", &*dir, "c"));
+    assert_eq!(taken.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+}
+
+#[test]
 fn a_cut_is_durable_only_after_sync() {
     let (disk, dir) = new_disk();
     let file = write_synced(&dir, "a", b"0123456789");

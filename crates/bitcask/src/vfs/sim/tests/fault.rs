@@ -37,12 +37,13 @@ fn every_kind_of_operation_can_be_made_to_fail() {
     let (disk, dir) = new_disk();
     let file = write_synced(&dir, "a", b"bytes");
     let lock = dir.lock("LOCK").unwrap().unwrap();
-    let calls: [(OpKind, &dyn Fn() -> std::io::Result<()>); 18] = [
+    let calls: [(OpKind, &dyn Fn() -> std::io::Result<()>); 19] = [
         (OpKind::OpenDir, &|| disk.vfs().open_dir(Path::new("store"), DirAccess::ReadWrite).map(drop)),
         (OpKind::List, &|| dir.list().map(drop)),
         (OpKind::Create, &|| dir.create("b").map(drop)),
         (OpKind::Open, &|| dir.open("a", Access::Read).map(drop)),
         (OpKind::Rename, &|| dir.rename("a", "c")),
+        (OpKind::Link, &|| dir.link_to("a", &*dir, "c")),
         (OpKind::Remove, &|| dir.remove("a")),
         (OpKind::SyncDir, &|| dir.sync()),
         (OpKind::Lock, &|| dir.lock("LOCK").map(drop)),
