@@ -53,6 +53,7 @@ pub(crate) enum Verb {
     Dump(DumpArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    Repair(RepairArgs),
     Bench(BenchArgs),
 }
 
@@ -316,6 +317,36 @@ pub(crate) struct RestoreArgs {
     pub(crate) backup: PathBuf,
     /// A directory for the store: new or empty
     pub(crate) new_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Tell what is wrong with a store and what could be done; or, when asked, do it
+///
+/// Without an option nothing is changed, and the exit code is 3 when there is damage. Where there is a backup, restore it:
+/// that is better than any of these.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("how"))]
+pub(crate) struct RepairArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// Cut off the unfinished last write that a crash has left, as any verb that writes does
+    #[arg(long, group = "how")]
+    pub(crate) cut_tail: bool,
+    /// Make the hint files anew
+    #[arg(long, group = "how")]
+    pub(crate) hints: bool,
+    /// Make a missing or damaged MANIFEST anew from the data files, or finish a backup that was cut short
+    ///
+    /// A damaged MANIFEST is kept as MANIFEST.damaged.
+    #[arg(long, group = "how")]
+    pub(crate) manifest: bool,
+    /// Put everything that can still be read into a new store; the damaged one is not changed
+    ///
+    /// Every stretch that cannot be read is named, and is exit code 3. The absence of a key from the new store proves
+    /// nothing, and a key whose deletion cannot be read is back.
+    #[arg(long, value_name = "NEW_DIR", group = "how")]
+    pub(crate) salvage: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
 }

@@ -21,6 +21,8 @@ const LAYERS: &[&[&str]] = &[
     &["merge"],
     &["iter", "report", "threads", "verify", "dump"],
     &["snapshot", "backup"],
+    &["backup"],
+    &["repair"],
     &["db"],
 ];
 

@@ -9,6 +9,7 @@ mod get;
 mod import;
 mod keys;
 mod put;
+mod repair;
 mod restore;
 mod scan;
 mod status;
@@ -36,6 +37,7 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Verify(args) => verify::verify(args),
         Verb::Dump(args) => dump::dump(args),
         Verb::Backup(args) => backup::backup(args),
+        Verb::Repair(args) => repair::repair(args),
         Verb::Restore(args) => restore::restore(args),
         Verb::Bench(args) => bench::bench(args),
     }

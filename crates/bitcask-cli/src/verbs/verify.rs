@@ -36,6 +36,12 @@ impl TornTailReport {
     }
 }
 
+impl TornTailReport {
+    pub(super) fn cut_line(&self) -> String {
+        format!("cut {} bytes of an unfinished write off {} at byte {}", self.bytes, self.file, self.offset)
+    }
+}
+
 impl From<TornTail> for TornTailReport {
     fn from(torn_tail: TornTail) -> Self {
         Self { file: torn_tail.file, offset: torn_tail.offset, bytes: torn_tail.bytes }

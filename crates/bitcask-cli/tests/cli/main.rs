@@ -13,5 +13,6 @@ mod lines;
 mod manual;
 mod pipes;
 mod real_tree;
+mod repair;
 mod run;
 mod tree;

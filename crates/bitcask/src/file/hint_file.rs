@@ -44,7 +44,7 @@ impl Hints {
     }
 
     /// Writes the hints beside their data file. A crash leaves the old hint file, the new one, or none.
-    fn write(&self, dir: &dyn Dir) -> Result<()> {
+    pub(crate) fn write(&self, dir: &dyn Dir) -> Result<()> {
         let Body::Memory(body) = &self.body else { return Ok(()) };
         let name = layout::hint(self.header.binding.file);
         // Nobody relies on a hint file, so a failed sync of one puts nothing in doubt.

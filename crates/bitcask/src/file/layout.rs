@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `LOCK` | held locked by the one writer |
 //! | `MANIFEST`, `MANIFEST.bak` | what the store consists of, and the generation before it |
+//! | `MANIFEST.damaged` | what a repair has put aside |
 //! | `NNNNNNNNNN.data` | data file, by its id in at least ten digits |
 //! | `NNNNNNNNNN.hint` | the hint file of that data file |
 //! | `BACKUP` | says that the directory is a backup, and of which store |
@@ -14,6 +15,7 @@ use crate::format::position::FileId;
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const MANIFEST: &str = "MANIFEST";
 pub(crate) const MANIFEST_BACKUP: &str = "MANIFEST.bak";
+pub(crate) const MANIFEST_DAMAGED: &str = "MANIFEST.damaged";
 pub(crate) const BACKUP: &str = "BACKUP";
 const TEMPORARY: &str = ".tmp";
 const DATA: &str = ".data";
@@ -34,7 +36,7 @@ pub(crate) enum Name {
     Staged(FileId),
     /// Left over from a write that was cut short.
     Temporary,
-    /// Not the store's, and known to be harmless.
+    /// Not the store's, or of no use to it, and known to be harmless.
     Harmless,
     /// Not the store's.
     Foreign,
@@ -64,7 +66,7 @@ pub(crate) fn parse(name: &str) -> Name {
         MANIFEST => return Name::Manifest,
         MANIFEST_BACKUP => return Name::ManifestBackup,
         BACKUP => return Name::Backup,
-        LOST_AND_FOUND => return Name::Harmless,
+        LOST_AND_FOUND | MANIFEST_DAMAGED => return Name::Harmless,
         _ => {}
     }
     if let Some(finished) = finished(name) {

@@ -28,6 +28,12 @@ pub(crate) fn read_staged(dir: &dyn Dir) -> Result<Option<Manifest>> {
     Ok(bytes.and_then(|bytes| Manifest::decode(&bytes).ok()))
 }
 
+/// Reads the manifest before the present one, which may be damaged or missing.
+pub(crate) fn read_backup(dir: &dyn Dir) -> Result<Option<Manifest>> {
+    let bytes = read_whole(dir, layout::MANIFEST_BACKUP)?;
+    Ok(bytes.and_then(|bytes| Manifest::decode(&bytes).ok()))
+}
+
 /// Makes `new` the manifest.
 pub(crate) fn replace(dir: &dyn Dir, new: &Manifest) -> Result<(), ReplaceError> {
     if let Some(old) = read_whole(dir, layout::MANIFEST).map_err(ReplaceError::Unchanged)? {

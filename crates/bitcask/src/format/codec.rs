@@ -162,6 +162,16 @@ impl Codec {
         }
     }
 
+    /// Whether any record may start here. Cheap: a salvage asks it at every byte behind damage.
+    pub(crate) fn may_begin(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Binary(_) => bytes.first_chunk::<{ record::FIXED_LEN }>().is_some_and(|fixed| {
+                let (kind, flags, has_key) = (fixed[16], fixed[17], fixed[18..20] != [0, 0]);
+                (1..=7).contains(&kind) && flags < 16 && (kind <= 2) == has_key
+            }),
+        }
+    }
+
     /// Where in `tail`, the last [`Codec::LOG_RECORD_MAX`] bytes of a file or all of it, the footer starts if there is one.
     pub(crate) fn footer_start(self, tail: &[u8]) -> Option<usize> {
         match self {

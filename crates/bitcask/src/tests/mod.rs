@@ -15,6 +15,7 @@ mod leftovers;
 mod merge;
 mod merge_rules;
 mod model;
+mod repair;
 mod restore;
 mod snapshot;
 mod stories;
