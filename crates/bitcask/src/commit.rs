@@ -10,15 +10,16 @@
 //!          unlock
 //!          wait for the sync that covers the record, if durability asks for it
 //! delete:  the same with a tombstone, unless the key is absent
-//! modify:  read the key's record, decide; as a put, unless the keydir leads elsewhere by then: then again
 //! ```
+//! What depends on more than the keydir reads a record first, outside the lock, and begins again if that is not the key's
+//! record any more once the lock is held: see `modify`.
 //! Publishing under the lock makes the order of the log the order in which readers see writes. Acknowledging
 //! after the sync, and outside the lock, lets others append meanwhile.
 
-use std::borrow::Cow;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
+use crate::conditions::{Condition, KeyState};
 use crate::error::{Error, Result};
 use crate::expiry::Lifetime;
 use crate::format::record::Kind;
@@ -30,7 +31,7 @@ use crate::store::{Store, WriteSide, check_key};
 use crate::writer::{Covered, Draft, Writer};
 
 /// Whether a write may happen, as judged under the writer lock.
-enum Verdict<'a> {
+pub(crate) enum Verdict<'a> {
     Write(&'a Draft<'a>),
     /// What the write depends on does not hold, or the write would change nothing.
     Refuse,
@@ -45,121 +46,104 @@ enum Outcome {
     Stale,
 }
 
-/// What becomes of a key that was looked at.
-pub(crate) enum Change<'a> {
-    Keep,
-    /// A value and its expiry.
-    Put(Cow<'a, [u8]>, Option<u64>),
-}
-
 impl Store {
-    /// Gives the key this value.
-    pub(crate) fn put(&self, key: &[u8], value: &[u8], options: &PutOptions) -> Result<()> {
+    /// Gives the key this value; whether the options allowed that.
+    pub(crate) fn put(&self, key: &[u8], value: &[u8], options: &PutOptions) -> Result<bool> {
         let side = self.write_side()?;
         check_key(key)?;
         self.check_value(value)?;
         let digest = self.keydir.digest(key);
         let draft = Draft::value(self.identity.format, key, value, options.lifetime.expiry(&*self.clock));
-        self.write(side, digest, self.durability(options), || Verdict::Write(&draft))?;
-        Ok(())
+        match options.condition {
+            None => {
+                Ok(self.write(side, digest, self.durability(options), || Verdict::Write(&draft))?.is_some())
+            }
+            Some(condition) => {
+                let judge = |state| match condition.holds(state) {
+                    Some(true) => Verdict::Write(&draft),
+                    Some(false) => Verdict::Refuse,
+                    None => Verdict::Stale,
+                };
+                Ok(self.write_by_state(side, key, digest, self.durability(options), judge)?.0)
+            }
+        }
     }
 
-    /// Removes the key; whether it was there.
+    /// Removes the key; whether it was there, and the options allowed that.
     pub(crate) fn delete(&self, key: &[u8], options: &PutOptions) -> Result<bool> {
         let side = self.write_side()?;
         check_key(key)?;
-        if options.lifetime != Lifetime::Forever {
-            return Err(Error::InvalidOptions { reason: "a delete has no expiry".to_owned() });
+        if options.lifetime != Lifetime::Forever || options.condition == Some(Condition::Absent) {
+            let reason = "a delete has no expiry, and no use for an absent key".to_owned();
+            return Err(Error::InvalidOptions { reason });
         }
         let digest = self.keydir.digest(key);
         let draft = Draft::tombstone(self.identity.format, key);
-        let mut found: Option<Found> = None;
-        loop {
-            let mut was_there = true;
-            let judge = || match (self.keydir.get(digest), &found) {
-                (None, _) => Verdict::Refuse,
-                (Some(now), Some(found)) if now == found.location => {
-                    // A tombstone even so: the clock may go back.
-                    was_there = !self.has_expired(&found.record.header);
-                    Verdict::Write(&draft)
-                }
-                (Some(now), _) if now.has_expiry() => Verdict::Stale,
-                (Some(_), _) => Verdict::Write(&draft),
-            };
-            if let Some(written) = self.write(side, digest, self.durability(options), judge)? {
-                return Ok(written && was_there);
-            }
-            // Only the record tells whether it has expired, and it is not read under the lock.
-            found = self.find_expiring(digest)?;
-        }
+        let judge = |state| match options.condition.map_or(Some(true), |condition| condition.holds(state)) {
+            _ if state == KeyState::Unread => Verdict::Stale,
+            None => Verdict::Stale,
+            Some(false) => Verdict::Refuse,
+            Some(true) if state == KeyState::Absent => Verdict::Refuse,
+            // One that has expired needs its tombstone too: the clock may go back.
+            Some(true) => Verdict::Write(&draft),
+        };
+        let (written, state) = self.write_by_state(side, key, digest, self.durability(options), judge)?;
+        Ok(written && state != KeyState::Expired)
     }
 
-    /// Lets `decide` say what becomes of a key, given its record, and does that if the key is still as it was then;
-    /// otherwise asks again. Whether the key was there.
-    pub(crate) fn modify(
+    /// Writes what `judge` makes of the state of the key; whether it was written, and that state.
+    fn write_by_state<'d>(
         &self,
+        side: &WriteSide,
         key: &[u8],
+        digest: Digest,
         durability: Durability,
-        decide: impl for<'a> Fn(Option<&'a Found>) -> Result<Change<'a>>,
-    ) -> Result<bool> {
-        let side = self.write_side()?;
-        // Asked before anything is read: a poisoned store answers with its cause.
-        side.check()?;
-        self.check_open()?;
-        check_key(key)?;
-        let digest = self.keydir.digest(key);
+        judge: impl Fn(KeyState) -> Verdict<'d>,
+    ) -> Result<(bool, KeyState)> {
+        let mut found = None;
         loop {
-            let found = self.find(digest)?;
-            let is_there =
-                |found: &&Found| found.record.key() == key && !self.has_expired(&found.record.header);
-            let there = found.as_ref().filter(is_there);
-            let change = decide(there)?;
-            let draft = match &change {
-                Change::Put(value, expiry) => Some(Draft::value(self.identity.format, key, value, *expiry)),
-                Change::Keep => None,
-            };
-            let location = found.as_ref().map(|found| found.location);
+            let mut state = KeyState::Absent;
             let judge = || {
-                let is_still_there = found.as_ref().filter(is_there).is_some();
-                match &draft {
-                    _ if self.keydir.get(digest) != location => Verdict::Stale,
-                    _ if is_still_there != there.is_some() => Verdict::Stale,
-                    Some(draft) => Verdict::Write(draft),
-                    None => Verdict::Refuse,
-                }
+                state = self.state_of(key, digest, found.as_ref());
+                judge(state)
             };
-            if self.write(side, digest, durability, judge)?.is_some() {
-                return Ok(there.is_some());
+            if let Some(written) = self.write(side, digest, durability, judge)? {
+                return Ok((written, state));
             }
+            // Only the record tells, and it is not read under the lock.
+            found = self.find_front(digest)?;
         }
     }
 
-    /// Gives the key's value another expiry; whether the key was there.
-    pub(crate) fn set_lifetime(&self, key: &[u8], lifetime: Lifetime) -> Result<bool> {
-        let expiry = lifetime.expiry(&*self.clock);
-        self.modify(key, self.options.durability, |found| {
-            Ok(match found {
-                Some(found) if found.record.header.expiry != expiry => {
-                    Change::Put(found.record.value().into(), expiry)
+    /// What is known of a key, under the writer lock, when `found` was read of it before.
+    fn state_of(&self, key: &[u8], digest: Digest, found: Option<&Found>) -> KeyState {
+        match (self.keydir.get(digest), found) {
+            (None, _) => KeyState::Absent,
+            (Some(now), Some(found)) if now == found.location => {
+                if self.is_there(key, &found.record) {
+                    KeyState::Present(Some(found.record.header.timestamp))
+                } else {
+                    KeyState::Expired
                 }
-                _ => Change::Keep,
-            })
-        })
+            }
+            (Some(now), _) if now.has_expiry() => KeyState::Unread,
+            (Some(_), _) => KeyState::Present(None),
+        }
     }
 
-    fn durability(&self, options: &PutOptions) -> Durability {
+    pub(crate) fn durability(&self, options: &PutOptions) -> Durability {
         options.durability.unwrap_or(self.options.durability)
     }
 
     /// Refuses a value that is longer than the options allow.
-    fn check_value(&self, value: &[u8]) -> Result<()> {
+    pub(crate) fn check_value(&self, value: &[u8]) -> Result<()> {
         let max = self.options.max_value_size;
         if value.len() as u64 > max { Err(Error::ValueSize { len: value.len(), max }) } else { Ok(()) }
     }
 
     /// Commits a write if `judge` says so under the lock, and waits until what it says is as durable as asked: whether
     /// it was written, or `None` when nobody could tell whether it may.
-    fn write<'d>(
+    pub(crate) fn write<'d>(
         &self,
         side: &WriteSide,
         digest: Digest,

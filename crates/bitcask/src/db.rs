@@ -11,6 +11,7 @@ use crate::cursor::ScanPage;
 use crate::error::Result;
 use crate::expiry::Lifetime;
 use crate::iter::{Iter, Keys};
+use crate::modify::Update;
 use crate::opening;
 use crate::options::{Io, Maintenance, Options, PutOptions};
 use crate::progress::{self, Progress};
@@ -93,10 +94,12 @@ impl Bitcask {
     /// After an error the key is as it was, with one exception: when the sync that the write waited for fails, readers
     /// see the write, and whether it will be there after the next open nobody knows. The store is poisoned then.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.put_with(key, value, &PutOptions::new())
+        self.put_with(key, value, &PutOptions::new())?;
+        Ok(())
     }
 
-    /// [`Bitcask::put`] with options for this one write.
+    /// [`Bitcask::put`] with options for this one write. Returns whether it was written: always, unless the options have
+    /// a condition. The condition is judged and the value written in one step: no other write comes between.
     ///
     /// ```
     /// use bitcask::{Durability, PutOptions};
@@ -110,7 +113,7 @@ impl Bitcask {
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
         options: &PutOptions,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.store().put(key.as_ref(), value.as_ref(), options)
     }
 
@@ -121,6 +124,39 @@ impl Bitcask {
     /// never `None` for a key that has one.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.store().get(key.as_ref())
+    }
+
+    /// Puts the value of `key` into `buffer`, in place of what is there, and returns whether the key has one; if not,
+    /// the buffer is empty. Who reads many values does it without an allocation for each.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("a", "1")?;
+    /// let mut buffer = Vec::new();
+    /// assert!(db.get_into("a", &mut buffer)?);
+    /// assert_eq!(buffer, b"1");
+    /// assert!(!db.get_into("b", &mut buffer)?);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn get_into(&self, key: impl AsRef<[u8]>, buffer: &mut Vec<u8>) -> Result<bool> {
+        self.store().get_into(key.as_ref(), buffer)
+    }
+
+    /// The values of several keys, in the order of the keys. Each is read by itself: a write that comes meanwhile may
+    /// show in one and not in another.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("a", "1")?;
+    /// let values = db.multi_get(["a", "b"])?;
+    /// assert_eq!(values[0].as_deref(), Some(&b"1"[..]));
+    /// assert_eq!(values[1], None);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn multi_get<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Value>>> {
+        keys.into_iter().map(|key| self.get(key)).collect()
     }
 
     /// The value of `key` with its timestamp and its expiry.
@@ -176,12 +212,86 @@ impl Bitcask {
         self.store().set_lifetime(key.as_ref(), Lifetime::Forever)
     }
 
+    /// Lets `f` say what becomes of `key`, given its value, in one step: no other write comes between. Returns whether
+    /// anything was written.
+    ///
+    /// `f` runs without any lock, and again whenever another write to the key came first. What `f` puts keeps the
+    /// expiry of the value before; see [`Bitcask::update_with`].
+    ///
+    /// ```
+    /// use bitcask::Update;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("log", "one")?;
+    /// db.update("log", |old| {
+    ///     let mut text = old.unwrap_or_default().to_vec();
+    ///     text.extend_from_slice(b", two");
+    ///     Update::Put(text)
+    /// })?;
+    /// assert_eq!(db.get("log")?.as_deref(), Some(&b"one, two"[..]));
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn update(&self, key: impl AsRef<[u8]>, f: impl FnMut(Option<&[u8]>) -> Update) -> Result<bool> {
+        self.update_with(key, &PutOptions::new(), f)
+    }
+
+    /// [`Bitcask::update`] with a durability, or an expiry for what `f` puts. A condition is refused.
+    pub fn update_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        options: &PutOptions,
+        f: impl FnMut(Option<&[u8]>) -> Update,
+    ) -> Result<bool> {
+        self.store().update(key.as_ref(), options, f)
+    }
+
+    /// Gives `key` the value `new` if it has the value `expected`, in one step; `None` stands for no value. Returns
+    /// whether it did. As with a plain put, the new value has no expiry.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// assert!(db.compare_and_swap("leader", None, Some(b"a"))?);
+    /// assert!(!db.compare_and_swap("leader", None, Some(b"b"))?);
+    /// assert!(db.compare_and_swap("leader", Some(b"a"), None)?);
+    /// assert!(!db.contains("leader")?);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn compare_and_swap(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
+        self.store().compare_and_swap(key.as_ref(), expected, new)
+    }
+
+    /// Adds `by` to the integer that `key` has as decimal text, 0 if it is absent, in one step. Returns the sum. The
+    /// expiry stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotAnInteger`](crate::Error::NotAnInteger) when the value is anything but an integer of 64 bits, without
+    /// zeros or spaces around it; [`Error::IntegerOverflow`](crate::Error::IntegerOverflow) when the sum is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// assert_eq!(db.increment("visits", 1)?, 1);
+    /// assert_eq!(db.increment("visits", -3)?, -2);
+    /// assert_eq!(db.get("visits")?.as_deref(), Some(&b"-2"[..]));
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
+        self.store().increment(key.as_ref(), by)
+    }
+
     /// Removes `key`. Returns whether it was there.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         self.delete_with(key, &PutOptions::new())
     }
 
-    /// [`Bitcask::delete`] with options for this one write, of which none may be an expiry.
+    /// [`Bitcask::delete`] with options for this one write: a durability, and the condition
+    /// [`PutOptions::if_timestamp`]. Returns whether the key was there and is removed.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: &PutOptions) -> Result<bool> {
         self.store().delete(key.as_ref(), options)
     }

@@ -102,6 +102,21 @@ pub enum Error {
         max: u64,
     },
 
+    /// A value that was to be incremented is not the decimal text of an integer of 64 bits.
+    #[error(
+        "the value is not the decimal text of an integer of 64 bits: give the key such a value, or delete it"
+    )]
+    NotAnInteger,
+
+    /// A sum has more than 64 bits. Nothing was changed.
+    #[error("{value} and {by} make a sum of more than 64 bits: nothing was changed")]
+    IntegerOverflow {
+        /// The integer that the key has.
+        value: i64,
+        /// What was to be added.
+        by: i64,
+    },
+
     /// A write through a handle that was opened read-only.
     #[error("the store was opened read-only: open it with the default options to write")]
     ReadOnly,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::conditions::Condition;
 use crate::error::{Error, Result};
 use crate::expiry::Lifetime;
 use crate::merge_options::MergeOptions;
@@ -164,6 +165,7 @@ impl Options {
 pub struct PutOptions {
     pub(crate) durability: Option<Durability>,
     pub(crate) lifetime: Lifetime,
+    pub(crate) condition: Option<Condition>,
 }
 
 impl PutOptions {
@@ -203,6 +205,46 @@ impl PutOptions {
     /// [`PutOptions::expires_in`]. A moment in the past, even before 1970, is allowed: the value is absent at once.
     pub fn expires_at(mut self, time: SystemTime) -> Self {
         self.lifetime = Lifetime::Until(time);
+        self
+    }
+
+    /// Writes only if the key is absent. Of several conditions the last counts.
+    ///
+    /// ```
+    /// use bitcask::PutOptions;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// assert!(db.put_with("lock", "mine", &PutOptions::new().if_absent())?);
+    /// assert!(!db.put_with("lock", "yours", &PutOptions::new().if_absent())?);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn if_absent(mut self) -> Self {
+        self.condition = Some(Condition::Absent);
+        self
+    }
+
+    /// Writes only if the key has a value. Of several conditions the last counts.
+    pub fn if_present(mut self) -> Self {
+        self.condition = Some(Condition::Present);
+        self
+    }
+
+    /// Writes only if the key still has the value with this timestamp, as [`Entry::timestamp_us`](crate::Entry) and
+    /// [`Metadata::timestamp_us`](crate::Metadata) tell it. Of several conditions the last counts.
+    ///
+    /// ```
+    /// use bitcask::PutOptions;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("page", "first draft")?;
+    /// let seen = db.get_entry("page")?.expect("it was just put");
+    /// let if_as_seen = PutOptions::new().if_timestamp(seen.timestamp_us);
+    /// assert!(db.put_with("page", "second draft", &if_as_seen)?);
+    /// assert!(!db.put_with("page", "another one", &if_as_seen)?);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn if_timestamp(mut self, timestamp_us: u64) -> Self {
+        self.condition = Some(Condition::Timestamp(timestamp_us));
         self
     }
 }

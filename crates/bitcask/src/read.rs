@@ -127,40 +127,55 @@ pub(crate) enum Waits {
 impl Store {
     /// The value of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        Ok(self.get_record(key)?.map(Value))
+        Ok(self.get_record(key, read_record)?.map(Value))
     }
 
     /// The value of a key, and what else its record says.
     pub(crate) fn get_entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        Ok(self.get_record(key)?.map(Entry::of))
-    }
-
-    fn get_record(&self, key: &[u8]) -> Result<Option<Record>> {
-        self.check_open()?;
-        check_key(key)?;
-        let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
-            let record = read_record(file, location)?;
-            // Another key with the same digest: as good as impossible, and then this key is absent.
-            let is_there = record.key() == key && !self.has_expired(&record.header);
-            Ok(is_there.then_some(record))
-        })?;
-        Ok(found.flatten())
+        Ok(self.get_record(key, read_record)?.map(Entry::of))
     }
 
     /// What the record of a key says without its value.
     pub(crate) fn metadata(&self, key: &[u8]) -> Result<Option<Metadata>> {
-        self.check_open()?;
-        check_key(key)?;
-        let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
-            let front = read_front(file, location)?;
-            let is_there = front.key() == key && !self.has_expired(&front.header);
-            Ok(is_there.then_some(front.header))
-        })?;
-        Ok(found.flatten().map(|header| Metadata {
+        let found = self.get_record(key, read_front)?;
+        Ok(found.map(|Record { header, .. }| Metadata {
             value_len: u64::from(header.value_size),
             timestamp_us: header.timestamp,
             expires_at: header.expiry.map(expiry::to_time),
         }))
+    }
+
+    /// Puts the value of a key into `buffer`, in place of what is there; whether the key has one.
+    pub(crate) fn get_into(&self, key: &[u8], buffer: &mut Vec<u8>) -> Result<bool> {
+        let mut bytes = std::mem::take(buffer);
+        let found = self
+            .get_record(key, |file, location| read_record_into(file, location, std::mem::take(&mut bytes)))?;
+        let is_there = found.is_some();
+        // Where nothing was read the memory is still there.
+        bytes.clear();
+        *buffer = found.map_or(bytes, Record::into_value);
+        Ok(is_there)
+    }
+
+    /// The record of a key that has a value, read by `read`.
+    fn get_record(
+        &self,
+        key: &[u8],
+        mut read: impl FnMut(&DataFile, Location) -> Result<Record>,
+    ) -> Result<Option<Record>> {
+        self.check_open()?;
+        check_key(key)?;
+        let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
+            let record = read(file, location)?;
+            Ok(self.is_there(key, &record).then_some(record))
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// Whether a record that the keydir leads to says that the key has a value. One of another key with the same digest,
+    /// which is as good as impossible, says that this key is absent.
+    pub(crate) fn is_there(&self, key: &[u8], record: &Record) -> bool {
+        record.key() == key && !self.has_expired(&record.header)
     }
 
     /// Whether the key is there: by the keydir alone, unless its record has an expiry.
@@ -168,7 +183,7 @@ impl Store {
         self.check_open()?;
         check_key(key)?;
         let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
-            Ok(!location.has_expiry() || !self.has_expired(&read_front(file, location)?.header))
+            Ok(!location.has_expiry() || self.is_there(key, &read_front(file, location)?))
         })?;
         Ok(found == Some(true))
     }
@@ -181,16 +196,12 @@ impl Store {
         })
     }
 
-    /// As [`Store::find`], without the value, and only when the record has an expiry.
-    pub(crate) fn find_expiring(&self, digest: Digest) -> Result<Option<Found>> {
-        let found = self.look_up(digest, Waits::No, |file, location| {
-            if !location.has_expiry() {
-                return Ok(None);
-            }
+    /// As [`Store::find`], without the value.
+    pub(crate) fn find_front(&self, digest: Digest) -> Result<Option<Found>> {
+        self.look_up(digest, Waits::No, |file, location| {
             let record = read_front(file, location)?;
-            Ok(Some(Found { location, record, _file: Arc::clone(file) }))
-        })?;
-        Ok(found.flatten())
+            Ok(Found { location, record, _file: Arc::clone(file) })
+        })
     }
 
     pub(crate) fn has_expired(&self, header: &RecordHeader) -> bool {
@@ -203,7 +214,7 @@ impl Store {
         &self,
         digest: Digest,
         waits: Waits,
-        read: impl Fn(&Arc<DataFile>, Location) -> Result<T>,
+        mut read: impl FnMut(&Arc<DataFile>, Location) -> Result<T>,
     ) -> Result<Option<T>> {
         loop {
             // The table first: see `file_table`.
@@ -260,8 +271,13 @@ pub(crate) fn missing_file(location: Location) -> Error {
 
 /// Reads a whole record and checks it.
 pub(crate) fn read_record(file: &DataFile, location: Location) -> Result<Record> {
+    read_record_into(file, location, vec![0; readable(file, location)])
+}
+
+/// As [`read_record`], in memory that is there.
+fn read_record_into(file: &DataFile, location: Location, mut bytes: Vec<u8>) -> Result<Record> {
     let offset = u64::from(location.offset());
-    let mut bytes = vec![0; readable(file, location)];
+    bytes.resize(readable(file, location), 0);
     file.copy_out(&mut bytes, offset)?;
     check(file, offset, file.codec().decode(bytes, offset))
 }

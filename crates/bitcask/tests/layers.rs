@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. A module may use the modules of the rows before its own, and itself.
 const LAYERS: &[&[&str]] = &[
-    &["error", "location", "clock", "signal", "progress"],
+    &["error", "location", "clock", "signal", "progress", "conditions"],
     &["vfs", "format", "keydir", "timestamps", "expiry", "merge_options"],
     &["options", "file", "merge_control"],
     &["status", "file_table", "writer", "versions"],
@@ -18,10 +18,10 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["maintenance", "read", "closing", "opening"],
     &["commit", "reaping", "view", "cursor"],
+    &["modify"],
     &["merge"],
     &["iter", "report", "threads", "verify", "dump"],
     &["snapshot", "backup"],
-    &["backup"],
     &["repair"],
     &["db"],
 ];

@@ -152,7 +152,7 @@ fn fill(file: &DataFile, keydir: &Keydir, store: &Store) -> Result<()> {
         if let Some(expiry) = read.header.expiry {
             options.lifetime = Lifetime::Until(expiry::to_time(expiry));
         }
-        store.put(read.key(), read.value(), &options)
+        store.put(read.key(), read.value(), &options).map(drop)
     })
 }
 

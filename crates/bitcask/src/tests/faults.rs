@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::ledger::{self, Ledger, by_tier};
 use crate::vfs::sim::{Calls, CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Io, Options, PutOptions};
+use crate::{Bitcask, Durability, Error, Io, Options, PutOptions, Update};
 
 const KEYS: usize = 10;
 const WRITES: usize = 60;
@@ -152,6 +152,8 @@ impl<'a> Run<'a> {
             self.delete(&key);
         } else if n % 11 == 10 {
             self.expire(&key);
+        } else if n % 9 == 8 {
+            self.append(&key, n);
         } else {
             let value = format!("{key} at {n} {}", "x".repeat(self.random.index(60)));
             // So far ahead that the value does not expire: what matters here is that its record has to be read.
@@ -166,7 +168,20 @@ impl<'a> Run<'a> {
     fn put(&mut self, key: &str, value: &str, options: PutOptions) {
         let was_poisoned = self.poisoned();
         let (result, hit) = self.watched(|db| db.put_with(key, value, &options));
-        self.written(key, Some(value), was_poisoned, result, hit);
+        self.written(key, Some(value), was_poisoned, result.map(drop), hit);
+    }
+
+    /// The value and something more, if there is one.
+    fn append(&mut self, key: &str, n: usize) {
+        let value = self.ledger.state().get(key).map(|value| format!("{value} and {n}"));
+        let was_poisoned = self.poisoned();
+        let (result, hit) = self.watched(|db| {
+            db.update(key, |old| match old {
+                Some(old) => Update::Put([old, format!(" and {n}").as_bytes()].concat()),
+                None => Update::Keep,
+            })
+        });
+        self.written_if_there(key, value, was_poisoned, result, hit);
     }
 
     /// The same value once more, with another expiry.
@@ -174,6 +189,18 @@ impl<'a> Run<'a> {
         let value = self.ledger.state().get(key).cloned();
         let was_poisoned = self.poisoned();
         let (result, hit) = self.watched(|db| db.expire_in(key, Duration::from_secs(1 << 31)));
+        self.written_if_there(key, value, was_poisoned, result, hit);
+    }
+
+    /// Judges the outcome of a write that gives the key `value`, or does nothing when the key is absent.
+    fn written_if_there(
+        &mut self,
+        key: &str,
+        value: Option<String>,
+        was_poisoned: Option<String>,
+        result: Result<bool, Error>,
+        hit: bool,
+    ) {
         match (result, value) {
             (Ok(was_there), value) if was_poisoned.is_none() && value.is_none() => assert!(!was_there),
             (result, Some(value)) => {

@@ -12,7 +12,7 @@ use super::model::{Bounds, History, Map, Stored, Write};
 use crate::clock::Clock;
 use crate::expiry::to_time;
 use crate::vfs::sim::{Random, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, Options, PutOptions, Snapshot};
+use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, Options, PutOptions, Snapshot, Update};
 
 /// The disk right before an operation that changes it, and what a crash there must leave.
 pub(super) struct Moment {
@@ -152,9 +152,11 @@ impl Workload {
     /// One random operation.
     pub(super) fn step(&mut self) {
         match self.random.below(100) {
-            0..42 => self.put(),
-            42..47 => self.set_expiry(),
-            47..71 => self.delete(),
+            0..35 => self.put(),
+            35..40 => self.put_if(),
+            40..45 => self.update(),
+            45..50 => self.set_expiry(),
+            50..71 => self.delete(),
             71..78 => self.merge(),
             78..83 => self.get(),
             83 => self.reap(),
@@ -275,6 +277,78 @@ impl Workload {
             it.issue(&key, Some(Stored { value: value.clone(), expiry }));
             it.db().put_with(&key, &value, &options).unwrap();
             it.acknowledged(start, durability, it.history.len());
+        });
+    }
+
+    /// The count of writes that must be durable for an answer about this key that changes nothing to be.
+    fn answer_about(&self, key: &[u8]) -> usize {
+        if self.in_keydir(key).is_some() { self.history.last_write_to(key) } else { self.absence_of(key) }
+    }
+
+    fn put_if(&mut self) {
+        let key = self.key();
+        let value = self.value(&key);
+        let expiry = self.expiry();
+        let (durability, mut options) = self.durability();
+        if let Some(expiry) = expiry {
+            options = options.expires_at(to_time(expiry));
+        }
+        let condition = self.random.below(4);
+        self.watched(|it| {
+            let timestamp = it.db().metadata(&key).unwrap().map_or(7, |metadata| metadata.timestamp_us);
+            let start = it.clock.monotonic();
+            let is_visible = it.visible(&key).is_some();
+            let (options, holds) = match condition {
+                0 => (options.if_absent(), !is_visible),
+                1 => (options.if_present(), is_visible),
+                2 => (options.if_timestamp(timestamp), is_visible),
+                _ => (options.if_timestamp(timestamp + 1), false),
+            };
+            let mut covered = it.answer_about(&key);
+            if holds {
+                it.issue(&key, Some(Stored { value: value.clone(), expiry }));
+                covered = it.history.len();
+            }
+            assert_eq!(it.db().put_with(&key, &value, &options).unwrap(), holds);
+            it.acknowledged(start, durability, covered);
+        });
+    }
+
+    fn update(&mut self) {
+        let key = self.key();
+        let value = self.value(&key);
+        let (durability, options) = self.durability();
+        let update = match self.random.below(4) {
+            0 => Update::Keep,
+            1 => Update::Delete,
+            _ => Update::Put(value),
+        };
+        self.watched(|it| {
+            let start = it.clock.monotonic();
+            let before = it.visible(&key);
+            let mut covered = it.answer_about(&key);
+            let writes = match &update {
+                Update::Keep => false,
+                Update::Delete => before.is_some(),
+                Update::Put(_) => true,
+            };
+            if writes {
+                let expiry = before.as_ref().and_then(|stored| stored.expiry);
+                let value = match &update {
+                    Update::Put(value) => Some(Stored { value: value.clone(), expiry }),
+                    _ => None,
+                };
+                it.issue(&key, value);
+                covered = it.history.len();
+            }
+            let mut seen = None;
+            let written = it.db().update_with(&key, &options, |old| {
+                seen = old.map(<[u8]>::to_vec);
+                update.clone()
+            });
+            assert_eq!(written.unwrap(), writes);
+            assert_eq!(seen, before.map(|stored| stored.value));
+            it.acknowledged(start, durability, covered);
         });
     }
 
