@@ -19,9 +19,8 @@
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
-use crate::conditions::{Condition, KeyState};
+use crate::conditions::KeyState;
 use crate::error::{Error, Result};
-use crate::expiry::Lifetime;
 use crate::format::record::Kind;
 use crate::keydir::Digest;
 use crate::location::Location;
@@ -73,10 +72,7 @@ impl Store {
     pub(crate) fn delete(&self, key: &[u8], options: &PutOptions) -> Result<bool> {
         let side = self.write_side()?;
         check_key(key)?;
-        if options.lifetime != Lifetime::Forever || options.condition == Some(Condition::Absent) {
-            let reason = "a delete has no expiry, and no use for an absent key".to_owned();
-            return Err(Error::InvalidOptions { reason });
-        }
+        options.check_delete()?;
         let digest = self.keydir.digest(key);
         let draft = Draft::tombstone(self.identity.format, key);
         let judge = |state| match options.condition.map_or(Some(true), |condition| condition.holds(state)) {
@@ -116,7 +112,7 @@ impl Store {
     }
 
     /// What is known of a key, under the writer lock, when `found` was read of it before.
-    fn state_of(&self, key: &[u8], digest: Digest, found: Option<&Found>) -> KeyState {
+    pub(crate) fn state_of(&self, key: &[u8], digest: Digest, found: Option<&Found>) -> KeyState {
         match (self.keydir.get(digest), found) {
             (None, _) => KeyState::Absent,
             (Some(now), Some(found)) if now == found.location => {
@@ -216,7 +212,7 @@ impl Store {
     }
 
     /// How much of the log must be durable for what it says of a key to be.
-    fn rests_on(&self, side: &WriteSide, writer: &Writer, digest: Digest) -> u64 {
+    pub(crate) fn rests_on(&self, side: &WriteSide, writer: &Writer, digest: Digest) -> u64 {
         match self.keydir.get(digest) {
             Some(location) if self.is_unsynced(location) => writer.appended,
             Some(_) => 0,
@@ -240,7 +236,7 @@ impl Store {
     }
 
     /// The writer lock of a store that takes writes.
-    fn writer<'a>(&'a self, side: &'a WriteSide) -> Result<MutexGuard<'a, Writer>> {
+    pub(crate) fn writer<'a>(&'a self, side: &'a WriteSide) -> Result<MutexGuard<'a, Writer>> {
         side.check()?;
         let writer = side.writer();
         // Looked at under the lock: `close` sets it under the lock.
@@ -249,7 +245,7 @@ impl Store {
     }
 
     /// Rotates if the active file has no room for `len` bytes of records; false when there is no successor to rotate to.
-    fn make_room(&self, side: &WriteSide, writer: &mut Writer, len: u64) -> Result<bool> {
+    pub(crate) fn make_room(&self, side: &WriteSide, writer: &mut Writer, len: u64) -> Result<bool> {
         if writer.has_room(len) {
             return Ok(true);
         }
@@ -261,9 +257,19 @@ impl Store {
         Ok(rotated)
     }
 
-    fn append(&self, side: &WriteSide, writer: &mut Writer, draft: &Draft<'_>) -> Result<Location> {
+    /// What a sync marker in front of the next record should claim; `None` when there is nothing new.
+    pub(crate) fn to_claim(&self, side: &WriteSide, writer: &Writer) -> Option<Covered> {
         let claims = side.syncer.synced() > writer.claimed();
-        let covered = claims.then(|| side.syncer.covered());
+        claims.then(|| side.syncer.covered())
+    }
+
+    pub(crate) fn append(
+        &self,
+        side: &WriteSide,
+        writer: &mut Writer,
+        draft: &Draft<'_>,
+    ) -> Result<Location> {
+        let covered = self.to_claim(side, writer);
         let appended =
             writer.append(draft, covered, &*self.clock).map_err(|error| side.append_failed(error))?;
         if writer.wants_allocation() {
@@ -280,7 +286,7 @@ impl Store {
     }
 
     /// Returns when the log up to `target` is as durable as asked.
-    fn acknowledge(&self, side: &WriteSide, target: u64, durability: Durability) -> Result<()> {
+    pub(crate) fn acknowledge(&self, side: &WriteSide, target: u64, durability: Durability) -> Result<()> {
         if durability == Durability::Always {
             self.sync_through(side, target)?;
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::backup::{self, BackupReport};
+use crate::batch::Batch;
 use crate::clock::{Clock, SystemClock};
 use crate::cursor::ScanPage;
 use crate::error::Result;
@@ -283,6 +284,11 @@ impl Bitcask {
     /// ```
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
         self.store().increment(key.as_ref(), by)
+    }
+
+    /// Begins a batch: writes that happen together when it is committed, or not at all.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self.store())
     }
 
     /// Removes `key`. Returns whether it was there.

@@ -23,7 +23,9 @@ pub struct DumpedRecord {
     pub timestamp_us: u64,
     /// From when on it has expired, in microseconds since 1970.
     pub expiry_us: Option<u64>,
-    /// What it is: `value`, `tombstone`, `sync marker`, `close marker`, `link`, `footer`, or `unknown, may be ignored`.
+    /// Whether it is part of a batch: it counts once the `batch end` behind it is there.
+    pub in_batch: bool,
+    /// What it is: `value`, `tombstone`, `batch end`, `sync marker`, `close marker`, `link`, `footer`, or `unknown, may be ignored`.
     pub kind: &'static str,
     /// The bytes before the key.
     pub header: Vec<u8>,
@@ -99,6 +101,7 @@ impl Dump {
             len,
             timestamp_us: record.header.timestamp,
             expiry_us: record.header.expiry,
+            in_batch: record.header.in_batch,
             kind: record.header.kind.name(),
             header: record.before_key().to_vec(),
             key: record.key().to_vec(),

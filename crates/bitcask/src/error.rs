@@ -117,6 +117,15 @@ pub enum Error {
         by: i64,
     },
 
+    /// A batch does not fit one data file.
+    #[error("a batch has at most {max} bytes, this one has {len}: commit it in parts")]
+    BatchSize {
+        /// The length of its records in bytes.
+        len: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+
     /// A write through a handle that was opened read-only.
     #[error("the store was opened read-only: open it with the default options to write")]
     ReadOnly,

@@ -19,6 +19,7 @@
 //! What survives a write that has returned is up to [`Durability`]. [`Error`] tells what went wrong and what to do.
 
 mod backup;
+mod batch;
 mod catalog;
 mod clock;
 mod closing;
@@ -64,6 +65,7 @@ mod view;
 mod writer;
 
 pub use backup::{BackupReport, RestoreReport, restore, restore_with};
+pub use batch::Batch;
 pub use cursor::ScanPage;
 pub use db::{Bitcask, open};
 pub use dump::{Dump, DumpedRecord, dump};

@@ -80,7 +80,7 @@ impl Store {
             // What was written does not come back: no write to this disk can be trusted.
             return Err(side.poison(&Error::corruption(file.name(), inventory.end, what)));
         }
-        file.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp)?;
+        file.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp())?;
         file.sync().map_err(|error| side.poison(&error))?;
         inventory.into_hints(self.identity.store, file, &self.keydir).write_if_possible(&*self.dir);
         Ok(())

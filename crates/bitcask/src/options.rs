@@ -247,6 +247,15 @@ impl PutOptions {
         self.condition = Some(Condition::Timestamp(timestamp_us));
         self
     }
+
+    /// Refuses what makes no sense for a delete.
+    pub(crate) fn check_delete(&self) -> Result<()> {
+        if self.lifetime != Lifetime::Forever || self.condition == Some(Condition::Absent) {
+            let reason = "a delete has no expiry, and no use for an absent key".to_owned();
+            return Err(Error::InvalidOptions { reason });
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! ```text
 //! append:  make sure of the place; put the record (behind a sync marker, if a sync has returned since the last);
 //!          raise the file's data length
+//! batch:   the same with several records and their end, in pieces; the data length is raised once all are there
 //! rotate:  put a link into the successor; it is the active file now
 //! ```
 //! An append that fails leaves the log as it was: the place is cut off or overwritten by the next record. Where even
@@ -16,12 +17,18 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
+use crate::format::batch::BatchEnd;
 use crate::format::codec::Prepared;
 use crate::format::file_header::LogFormat;
 use crate::format::position::LogPosition;
 use crate::format::record::{Kind, RecordHeader};
 use crate::timestamps::Timestamps;
 use crate::vfs::Dir;
+
+/// Records of a batch are put into the file in pieces of about this size.
+const PIECE: usize = 256 << 10;
+/// A batch ends before this offset, so that each of its records starts where an offset of 32 bits can lead.
+const END_MAX: u64 = 1 << 32;
 
 /// A file is allocated in steps from the first to the second of these, as it grows.
 const ALLOCATE_MIN: u64 = 1 << 20;
@@ -218,10 +225,7 @@ impl Writer {
                 let len = (bytes.len() - marker_len + rest.len()) as u64;
                 self.place(&bytes, rest).map(|()| Appended { offset, len })
             }
-            Err(_) => Err(AppendError::Undone(Error::Full {
-                what: "the active file",
-                remedy: "close and open the store",
-            })),
+            Err(_) => Err(AppendError::Undone(full())),
         };
         self.scratch = bytes;
         if placed.is_ok() {
@@ -232,6 +236,74 @@ impl Writer {
             }
         }
         placed
+    }
+
+    /// Appends several records as one batch, and the record that ends it: as [`Writer::append`], all or none.
+    pub(crate) fn append_batch<'d>(
+        &mut self,
+        drafts: impl Iterator<Item = &'d Draft<'d>>,
+        len_max: u64,
+        covered: Option<Covered>,
+        clock: &dyn Clock,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let end_max = self.active.data_len() + self.active.codec().marker_len_max() + len_max;
+        if end_max > END_MAX {
+            return Err(AppendError::Undone(full()));
+        }
+        self.allocate(end_max)?;
+        let timestamp = self.timestamps.next(clock);
+        let mut bytes = std::mem::take(&mut self.scratch);
+        let placed = self.place_batch(drafts, covered, timestamp, &mut bytes);
+        self.scratch = bytes;
+        let placed = placed?;
+        self.has_keys = true;
+        self.ends_closed = false;
+        if let Some(covered) = covered {
+            self.claimed = covered.appended;
+        }
+        Ok(placed)
+    }
+
+    /// Puts a batch behind the log's end, piece by piece, and moves the end once all is there.
+    fn place_batch<'d>(
+        &mut self,
+        drafts: impl Iterator<Item = &'d Draft<'d>>,
+        covered: Option<Covered>,
+        timestamp: u64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let codec = self.active.codec();
+        let start = self.active.data_len();
+        bytes.clear();
+        if let Some(covered) = covered {
+            codec.encode_log(Kind::SyncMarker, timestamp, start, &covered.position.encode(), bytes);
+        }
+        // Where the bytes go that are not placed yet.
+        let mut at = start;
+        let first = start + bytes.len() as u64;
+        let mut appended = Vec::with_capacity(drafts.size_hint().0);
+        for draft in drafts {
+            let offset = at + bytes.len() as u64;
+            let header = RecordHeader { in_batch: true, ..draft.header(timestamp) };
+            let rest = codec.encode(&header, offset, draft.key, draft.value, &draft.prepared, bytes);
+            let end = at + (bytes.len() + rest.len()) as u64;
+            // All of it ends within what an offset can say.
+            let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+            appended.push(Appended { offset, len: end - u64::from(offset) });
+            if !rest.is_empty() || bytes.len() >= PIECE {
+                self.put(bytes, rest, at)?;
+                at = end;
+                bytes.clear();
+            }
+        }
+        let offset = at + bytes.len() as u64;
+        let end = BatchEnd { count: appended.len() as u64, start: first };
+        codec.encode_log(Kind::BatchEnd, timestamp, offset, &end.encode(), bytes);
+        self.put(bytes, &[], at)?;
+        let end = at + bytes.len() as u64;
+        self.active.set_data_len(end);
+        self.appended += end - start;
+        Ok(appended)
     }
 
     /// Appends a record of the log's own.
@@ -274,25 +346,34 @@ impl Writer {
 
     /// Puts `bytes`, and then the `rest` of a large value, behind the log's end, and moves the end.
     fn place(&mut self, bytes: &[u8], rest: &[u8]) -> Result<(), AppendError> {
-        let file = &self.active;
-        let start = file.data_len();
+        let start = self.active.data_len();
         let end = start + bytes.len() as u64 + rest.len() as u64;
-        let allocated = file.allocated_len();
+        self.allocate(end)?;
+        self.put(bytes, rest, start)?;
+        self.active.set_data_len(end);
+        self.appended += end - start;
+        Ok(())
+    }
+
+    /// Makes sure of the place up to `end`, where bytes are put in by a map.
+    fn allocate(&self, end: u64) -> Result<(), AppendError> {
+        let allocated = self.active.allocated_len();
         if let Placement::Mapped { map_len } = self.placement
             && end > allocated
         {
-            file.allocate(allocation_for(end, allocated, map_len)).map_err(AppendError::Undone)?;
+            let len = allocation_for(end, allocated, map_len);
+            self.active.allocate(len).map_err(AppendError::Undone)?;
         }
-        let mut put = file.copy_in(bytes, start);
-        if put.is_ok() && !rest.is_empty() {
-            put = file.copy_in(rest, start + bytes.len() as u64);
-        }
-        if let Err(error) = put {
-            return Err(self.undo(error, start));
-        }
-        file.set_data_len(end);
-        self.appended += end - start;
         Ok(())
+    }
+
+    /// Puts bytes at `at`, which is at or behind the log's end, without moving that.
+    fn put(&self, bytes: &[u8], rest: &[u8], at: u64) -> Result<(), AppendError> {
+        let mut put = self.active.copy_in(bytes, at);
+        if put.is_ok() && !rest.is_empty() {
+            put = self.active.copy_in(rest, at + bytes.len() as u64);
+        }
+        put.map_err(|error| self.undo(error, self.active.data_len()))
     }
 
     fn undo(&self, error: Error, end: u64) -> AppendError {
@@ -305,6 +386,10 @@ impl Writer {
             },
         }
     }
+}
+
+fn full() -> Error {
+    Error::Full { what: "the active file", remedy: "close and open the store" }
 }
 
 /// How far a returned sync has covered the log.

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["maintenance", "read", "closing", "opening"],
     &["commit", "reaping", "view", "cursor"],
-    &["modify"],
+    &["modify", "batch"],
     &["merge"],
     &["iter", "report", "threads", "verify", "dump"],
     &["snapshot", "backup"],

@@ -24,6 +24,7 @@ struct Report<'a> {
     timestamp_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiry_us: Option<u64>,
+    in_batch: bool,
     /// Whether the value fits its checksum.
     sound: bool,
     #[serde(flatten)]
@@ -59,6 +60,7 @@ pub(super) fn dump(args: &DumpArgs) -> Result<Exit, Failure> {
                 kind: record.kind,
                 timestamp_us: record.timestamp_us,
                 expiry_us: record.expiry_us,
+                in_batch: record.in_batch,
                 sound: record.value_is_sound,
                 // Markers and their like have no key, but may have a payload.
                 entry: match record.key.as_slice() {

@@ -3,6 +3,7 @@
 //! Integers are little-endian. Nothing here opens a file, and nothing decoded here is believed before its
 //! checksum fits. `docs/format.md` explains the layouts with real bytes; a test of this folder parses them.
 
+pub(crate) mod batch;
 pub(crate) mod checksum;
 pub(crate) mod codec;
 pub(crate) mod file_header;

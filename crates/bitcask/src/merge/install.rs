@@ -97,7 +97,7 @@ impl Store {
 
     /// Gives the output its footer and its hint file, and opens it for reading.
     fn seal_output(&self, output: &DataFile, inventory: Inventory) -> Result<(Arc<DataFile>, Hints)> {
-        output.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp)?;
+        output.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp())?;
         output.sync()?;
         let (data_len, store) = (inventory.end, self.identity.store);
         let hints = inventory.into_hints(store, output, &self.keydir);

@@ -4,8 +4,9 @@
 use crate::error::Result;
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
-use crate::file::scan::{Scanned, ScannedRecord, Scanner, display_key};
+use crate::file::scan::{Scanned, ScannedRecord, ScannedValue, Scanner, display_key};
 use crate::format::Defect;
+use crate::format::batch::BatchEnd;
 use crate::format::checksum::checksum;
 use crate::format::file_header::StoreId;
 use crate::format::footer::{Ending, Footer};
@@ -43,23 +44,40 @@ impl DamagedValue {
     }
 }
 
+/// What a scan has counted up to some record.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    /// CRC-32C of the file before that record.
+    checksum: u32,
+    records: u64,
+    values: u64,
+    tombstones: u64,
+    first_timestamp: u64,
+    last_timestamp: u64,
+    closed: bool,
+}
+
+/// A batch whose end has not come yet, and what was known before it: none of it counts until then.
+struct OpenBatch {
+    start: u64,
+    timestamp: u64,
+    count: u64,
+    before: Tally,
+    drafts: usize,
+    entries: usize,
+    damaged: usize,
+}
+
 /// Everything that a scan of one file learns.
 pub(crate) struct Inventory {
-    /// Where the last whole record ends.
+    /// Where the last whole record ends, or the last whole batch.
     pub(crate) end: u64,
     /// What stands there, unless it is the end of the file or a footer.
     pub(crate) defect: Option<Defect>,
     pub(crate) damaged: Vec<DamagedValue>,
     /// Positions that syncs had covered, as records of this file say.
     pub(crate) claims: Vec<LogPosition>,
-    /// Whether the last record is a close marker.
-    pub(crate) closed: bool,
-    pub(crate) last_timestamp: u64,
-    first_timestamp: u64,
-    records: u64,
-    values: u64,
-    tombstones: u64,
-    checksum: u32,
+    tally: Tally,
     drafts: Vec<Draft>,
     entries: Vec<u8>,
 }
@@ -72,20 +90,15 @@ impl Inventory {
             defect: None,
             damaged: Vec::new(),
             claims: Vec::new(),
-            closed: false,
-            last_timestamp: 0,
-            first_timestamp: 0,
-            records: 0,
-            values: 0,
-            tombstones: 0,
-            checksum: 0,
+            tally: Tally::default(),
             drafts: Vec::new(),
             entries: Vec::new(),
         };
         let mut scanner = Scanner::new(file, limit)?;
+        let mut open_batch = None;
         loop {
             inventory.end = scanner.offset();
-            inventory.checksum = scanner.checksum();
+            inventory.tally.checksum = scanner.checksum();
             match scanner.next()? {
                 Scanned::End => break,
                 Scanned::Defect(Defect::Newer(what)) => {
@@ -103,35 +116,95 @@ impl Inventory {
                         inventory.defect = record.is_damaged().then(torn);
                         break;
                     }
-                    if let Some(defect) = inventory.add(&record, keydir) {
+                    if let Some(defect) = inventory.add(&record, &mut open_batch, keydir) {
                         inventory.defect = Some(defect);
                         break;
                     }
                 }
             }
         }
+        if let Some(batch) = open_batch {
+            inventory.cut(&batch);
+        }
         Ok(inventory)
     }
 
-    fn add(&mut self, record: &ScannedRecord<'_>, keydir: &Keydir) -> Option<Defect> {
+    /// Forgets the records of a batch that does not come to its end: the file ends where the batch begins.
+    fn cut(&mut self, batch: &OpenBatch) {
+        self.end = batch.start;
+        self.tally = batch.before;
+        self.drafts.truncate(batch.drafts);
+        self.entries.truncate(batch.entries);
+        self.damaged.truncate(batch.damaged);
+        self.defect.get_or_insert_with(|| Defect::damaged("a batch without its end"));
+    }
+
+    /// Follows a record into, through, or out of a batch; what is wrong with it there.
+    fn follow_batch(&self, open: &mut Option<OpenBatch>, record: &ScannedRecord<'_>) -> Option<Defect> {
         let header = &record.header;
-        if header.timestamp < self.last_timestamp {
+        match (&mut *open, header.kind) {
+            (None, Kind::BatchEnd) => Some(Defect::damaged("the end of a batch without its records")),
+            (None, kind) if header.in_batch && kind.has_key() => {
+                *open = Some(OpenBatch {
+                    start: record.offset,
+                    timestamp: header.timestamp,
+                    count: 1,
+                    before: self.tally,
+                    drafts: self.drafts.len(),
+                    entries: self.entries.len(),
+                    damaged: self.damaged.len(),
+                });
+                None
+            }
+            (None, Kind::Ignorable(_)) => None,
+            (None, _) => header.in_batch.then(|| Defect::damaged("a record of the log's own in a batch")),
+            (Some(batch), Kind::BatchEnd) => {
+                let expected = BatchEnd { count: batch.count, start: batch.start };
+                let end = match &record.value {
+                    ScannedValue::Whole(payload) => BatchEnd::decode(payload).ok(),
+                    _ => None,
+                };
+                if end != Some(expected) || header.timestamp != batch.timestamp {
+                    return Some(Defect::damaged("the end of a batch that does not fit its records"));
+                }
+                *open = None;
+                None
+            }
+            (Some(batch), kind) => {
+                batch.count += 1;
+                let belongs = header.in_batch && kind.has_key() && header.timestamp == batch.timestamp;
+                (!belongs).then(|| Defect::damaged("a batch without its end"))
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        record: &ScannedRecord<'_>,
+        open_batch: &mut Option<OpenBatch>,
+        keydir: &Keydir,
+    ) -> Option<Defect> {
+        let header = &record.header;
+        if header.timestamp < self.tally.last_timestamp {
             return Some(Defect::damaged("a record older than the one before it"));
         }
-        self.last_timestamp = header.timestamp;
-        self.records += 1;
-        self.closed = header.kind == Kind::CloseMarker && !record.is_damaged();
+        if let Some(defect) = self.follow_batch(open_batch, record) {
+            return Some(defect);
+        }
+        self.tally.last_timestamp = header.timestamp;
+        self.tally.records += 1;
+        self.tally.closed = header.kind == Kind::CloseMarker && !record.is_damaged();
         if record.is_damaged() {
             let (offset, end) = (record.offset, record.end());
             self.damaged.push(DamagedValue { offset, end, key: record.key.to_vec() });
         }
         match header.kind {
-            Kind::Value => self.values += 1,
-            Kind::Tombstone => self.tombstones += 1,
+            Kind::Value => self.tally.values += 1,
+            Kind::Tombstone => self.tally.tombstones += 1,
             _ => return None,
         }
-        if self.first_timestamp == 0 {
-            self.first_timestamp = header.timestamp;
+        if self.tally.first_timestamp == 0 {
+            self.tally.first_timestamp = header.timestamp;
         }
         let entry = HintEntry {
             timestamp: header.timestamp,
@@ -149,33 +222,44 @@ impl Inventory {
 
     /// Whether the file holds any value or tombstone.
     pub(crate) fn has_keys(&self) -> bool {
-        self.values + self.tombstones > 0
+        self.tally.values + self.tally.tombstones > 0
     }
 
+    /// The timestamp of the first value or tombstone; 0 when there is none.
     pub(crate) fn first_timestamp(&self) -> u64 {
-        self.first_timestamp
+        self.tally.first_timestamp
+    }
+
+    /// The highest timestamp of any record.
+    pub(crate) fn last_timestamp(&self) -> u64 {
+        self.tally.last_timestamp
+    }
+
+    /// Whether the last record is a close marker.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.tally.closed
     }
 
     /// Count of all records, the log's own among them.
     pub(crate) fn record_count(&self) -> u64 {
-        self.records
+        self.tally.records
     }
 
     /// CRC-32C of the file before [`Inventory::end`].
     pub(crate) fn checksum(&self) -> u32 {
-        self.checksum
+        self.tally.checksum
     }
 
     /// The footer of the file, if it ends here.
     pub(crate) fn footer(&self, ending: Ending) -> Footer {
         Footer {
-            records: self.records,
-            values: self.values,
-            tombstones: self.tombstones,
-            first_timestamp: self.first_timestamp,
-            last_timestamp: self.last_timestamp,
+            records: self.tally.records,
+            values: self.tally.values,
+            tombstones: self.tally.tombstones,
+            first_timestamp: self.tally.first_timestamp,
+            last_timestamp: self.tally.last_timestamp,
             data_len: self.end,
-            checksum: self.checksum,
+            checksum: self.tally.checksum,
             ending,
         }
     }
@@ -208,7 +292,7 @@ impl Inventory {
                 }
             }
         }
-        let binding = binding(store, file, self.end, self.checksum, keydir);
+        let binding = binding(store, file, self.end, self.tally.checksum, keydir);
         Hints::from_parts(binding, sections, body)
     }
 }

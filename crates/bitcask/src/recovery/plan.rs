@@ -64,7 +64,7 @@ impl Content {
     fn timestamps(&self) -> (u64, u64) {
         match self {
             Self::Sealed(footer) => (footer.first_timestamp, footer.last_timestamp),
-            Self::Scanned(inventory) => (inventory.first_timestamp(), inventory.last_timestamp),
+            Self::Scanned(inventory) => (inventory.first_timestamp(), inventory.last_timestamp()),
         }
     }
 }
@@ -247,7 +247,7 @@ fn sort_rest(rest: &[Arc<DataFile>]) -> Result<(Files, Files)> {
 fn is_clean(last: &LogFile) -> Result<bool> {
     match &last.content {
         Content::Sealed(_) => Ok(true),
-        Content::Scanned(inventory) => Ok(inventory.closed && last.file.file_len()? == inventory.end),
+        Content::Scanned(inventory) => Ok(inventory.is_closed() && last.file.file_len()? == inventory.end),
     }
 }
 

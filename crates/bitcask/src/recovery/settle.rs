@@ -67,7 +67,7 @@ pub(crate) fn settle(dir: &dyn Dir, identity: &Identity, keydir: &Keydir, plan: 
             continue;
         } else {
             let ending = if is_last { Ending::Cut } else { Ending::Rotated };
-            file.seal(&inventory.footer(ending), inventory.last_timestamp)?;
+            file.seal(&inventory.footer(ending), inventory.last_timestamp())?;
             file.sync()?;
         }
         let goes_on = settled.active.is_some();

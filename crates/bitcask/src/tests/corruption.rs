@@ -34,6 +34,16 @@ impl Sample {
             if n % 6 == 5 {
                 db.delete(&key).unwrap();
                 state.remove(&key);
+            } else if n % 6 == 2 {
+                let mut batch = db.batch();
+                for key in [&key, "key1", "key5"] {
+                    let value = format!("{key} in the batch {n}");
+                    batch.put(key, &value);
+                    state.insert(key.to_owned(), value);
+                }
+                batch.delete("key3");
+                batch.commit().unwrap();
+                state.remove("key3");
             } else {
                 let value = format!("{key} at {n} {}", "v".repeat(n % 9));
                 db.put(&key, &value).unwrap();

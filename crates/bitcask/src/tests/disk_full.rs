@@ -13,10 +13,17 @@ fn keys() -> impl Iterator<Item = String> {
 }
 
 fn put(db: &Bitcask, state: &mut State, n: usize) -> bool {
-    let (key, value) = (format!("k{}", n % KEYS), format!("value {n} {}", "f".repeat(n % 50)));
-    match db.put(&key, &value) {
-        Ok(()) => {
-            state.insert(key, value);
+    let entry = |n: usize| (format!("k{}", n % KEYS), format!("value {n} {}", "f".repeat(n % 50)));
+    // Every fifth time several at once.
+    let entries: Vec<_> = (n..n + if n.is_multiple_of(5) { 4 } else { 1 }).map(entry).collect();
+    let mut batch = db.batch();
+    for (key, value) in &entries {
+        batch.put(key, value);
+    }
+    match batch.commit() {
+        Ok(written) => {
+            assert!(written);
+            state.extend(entries);
             true
         }
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Not by chance but all of them: every subset of a few pending sectors, every cut of the last three records.
+//! Not by chance but all of them: every subset of a few pending sectors, every cut of the last writes, a batch among them.
 
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ fn every_subset_of_pending_sectors_leaves_a_prefix_syscall() {
     sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_syscall", Io::Syscall);
 }
 
-/// A store of which the last three writes are not synced, where the first of them starts, and where they end.
-fn three_unsynced_records(io: Io) -> (SimDisk, History, Options, u64, u64) {
+/// A store of which the last three writes and a batch are not synced, where the first of them starts, and where they end.
+fn unsynced_records_and_a_batch(io: Io) -> (SimDisk, History, Options, u64, u64) {
     let options = Options::new().max_file_size(4096).durability(Durability::Os);
     let disk = SimDisk::new(io);
     let db = super::harness::open(&disk, &Arc::new(SimClock::new(1 << 50)), &options).unwrap();
@@ -85,6 +85,14 @@ fn three_unsynced_records(io: Io) -> (SimDisk, History, Options, u64, u64) {
     history.push(Write { key: b"first".to_vec(), value: None });
     db.put("second", [9; 40]).unwrap();
     history.push(Write { key: b"second".to_vec(), value: Some(Stored::forever([9; 40])) });
+    let mut batch = db.batch();
+    batch.put("fourth", "value of fourth").put("third", [3; 20]).delete("second").put("fifth", "");
+    assert!(batch.commit().unwrap());
+    let stored = |value: &[u8]| Some(Stored::forever(value));
+    let write = |(key, value): (&str, _)| Write { key: key.into(), value };
+    let fourth = stored(b"value of fourth");
+    let writes = [("fourth", fourth), ("third", stored(&[3; 20])), ("second", None), ("fifth", stored(b""))];
+    history.push_batch(writes.map(write));
     let end = db.status().data_bytes;
     // The successor's header counts among the bytes.
     let successors: u64 = disk.files().iter().filter(|file| file.ends_with(".data")).count() as u64 - 1;
@@ -110,9 +118,9 @@ fn behind_the_cut(kind: u64, at: usize, other_file: &[u8], random: &mut Random) 
 fn sweep_cuts(test: &'static str, io: Io) {
     const FILE: &str = "0000000001.data";
     let sweep = Sweep::new(test);
-    let (disk, history, options, start, end) = three_unsynced_records(io);
+    let (disk, history, options, start, end) = unsynced_records_and_a_batch(io);
     // The same records in a file with another salt.
-    let other_file = three_unsynced_records(io).0.read_file(FILE);
+    let other_file = unsynced_records_and_a_batch(io).0.read_file(FILE);
     for len in start..=end {
         for kind in 0..5 {
             sweep.case(Case { workload: 0, moment: len, crash: kind }, |random| {
@@ -132,11 +140,11 @@ fn sweep_cuts(test: &'static str, io: Io) {
 }
 
 #[test]
-fn every_cut_of_the_last_three_records_leaves_a_prefix_mapped() {
-    sweep_cuts("every_cut_of_the_last_three_records_leaves_a_prefix_mapped", Io::Mapped);
+fn every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_mapped() {
+    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_mapped", Io::Mapped);
 }
 
 #[test]
-fn every_cut_of_the_last_three_records_leaves_a_prefix_syscall() {
-    sweep_cuts("every_cut_of_the_last_three_records_leaves_a_prefix_syscall", Io::Syscall);
+fn every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_syscall() {
+    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_syscall", Io::Syscall);
 }

@@ -154,6 +154,8 @@ impl<'a> Run<'a> {
             self.expire(&key);
         } else if n % 9 == 8 {
             self.append(&key, n);
+        } else if n % 7 == 6 {
+            self.batch(n);
         } else {
             let value = format!("{key} at {n} {}", "x".repeat(self.random.index(60)));
             // So far ahead that the value does not expire: what matters here is that its record has to be read.
@@ -169,6 +171,29 @@ impl<'a> Run<'a> {
         let was_poisoned = self.poisoned();
         let (result, hit) = self.watched(|db| db.put_with(key, value, &options));
         self.written(key, Some(value), was_poisoned, result.map(drop), hit);
+    }
+
+    /// Several writes at once, some of them long.
+    fn batch(&mut self, n: usize) {
+        let value = |key: &str| format!("{key} in the batch {n} {}", "b".repeat(n * 37 % 400));
+        let first = self.random.index(KEYS);
+        let mut writes: Vec<ledger::Write> = (0..2 + self.random.index(3))
+            .map(|at| format!("k{}", (first + at) % KEYS))
+            .map(|key| (key.clone(), Some(value(&key))))
+            .collect();
+        writes[1].1 = None;
+        let was_poisoned = self.poisoned();
+        let (result, hit) = self.watched(|db| {
+            let mut batch = db.batch();
+            for (key, value) in &writes {
+                match value {
+                    Some(value) => batch.put(key, value),
+                    None => batch.delete(key),
+                };
+            }
+            batch.commit()
+        });
+        self.written_all(writes, was_poisoned, result.map(|written| assert!(written)), hit);
     }
 
     /// The value and something more, if there is one.
@@ -235,6 +260,18 @@ impl<'a> Run<'a> {
         result: Result<(), Error>,
         hit: bool,
     ) {
+        let write = (key.to_owned(), value.map(str::to_owned));
+        self.written_all(vec![write], was_poisoned, result, hit);
+    }
+
+    /// Judges the outcome of writes that happen together.
+    fn written_all(
+        &mut self,
+        writes: Vec<ledger::Write>,
+        was_poisoned: Option<String>,
+        result: Result<(), Error>,
+        hit: bool,
+    ) {
         if let Some(cause) = was_poisoned {
             let error = result.expect_err("a poisoned store acknowledges nothing");
             assert!(matches!(&error, Error::Poisoned { cause: named } if *named == cause), "{error}");
@@ -242,7 +279,7 @@ impl<'a> Run<'a> {
         }
         match result {
             Ok(()) => {
-                self.ledger.acknowledged(key, value);
+                self.ledger.acknowledged_all(writes);
                 if self.options.durability == Durability::Always {
                     self.ledger.all_durable();
                 }
@@ -251,7 +288,7 @@ impl<'a> Run<'a> {
                 assert!(hit, "a write fails without a fault: {error}");
                 assert!(!error.is_corruption(), "a failed call is not corruption: {error}");
                 if self.poisoned().is_some() {
-                    self.ledger.in_doubt(key, value);
+                    self.ledger.in_doubt(writes);
                 }
             }
         }

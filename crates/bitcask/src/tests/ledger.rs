@@ -64,25 +64,34 @@ fn apply(state: &mut State, (key, value): &Write) {
     };
 }
 
+/// What happens together.
+fn apply_all(state: &mut State, writes: &[Write]) {
+    writes.iter().for_each(|write| apply(state, write));
+}
+
 #[derive(Clone, Default)]
 pub(super) struct Ledger {
-    /// Acknowledged, in order.
-    history: Vec<Write>,
+    /// Acknowledged, in order: batches, most of them of one write.
+    history: Vec<Vec<Write>>,
     /// How many of them survive a power cut.
     durable: usize,
-    /// The write that failed when a sync did: whether it is there is open.
-    open: Option<Write>,
+    /// What failed when a sync did: whether it is there is open.
+    open: Option<Vec<Write>>,
 }
 
 impl Ledger {
     pub(super) fn acknowledged(&mut self, key: &str, value: Option<&str>) {
-        assert!(self.open.is_none(), "nothing is acknowledged after a failed sync");
-        self.history.push((key.to_owned(), value.map(str::to_owned)));
+        self.acknowledged_all(vec![(key.to_owned(), value.map(str::to_owned))]);
     }
 
-    pub(super) fn in_doubt(&mut self, key: &str, value: Option<&str>) {
+    pub(super) fn acknowledged_all(&mut self, batch: Vec<Write>) {
+        assert!(self.open.is_none(), "nothing is acknowledged after a failed sync");
+        self.history.push(batch);
+    }
+
+    pub(super) fn in_doubt(&mut self, batch: Vec<Write>) {
         assert!(self.open.is_none(), "after a failed sync nothing is appended");
-        self.open = Some((key.to_owned(), value.map(str::to_owned)));
+        self.open = Some(batch);
     }
 
     pub(super) fn all_durable(&mut self) {
@@ -95,13 +104,13 @@ impl Ledger {
 
     fn state_after(&self, count: usize) -> State {
         let mut state = State::new();
-        self.history[..count].iter().for_each(|write| apply(&mut state, write));
+        self.history[..count].iter().for_each(|batch| apply_all(&mut state, batch));
         state
     }
 
     fn with_open(&self) -> State {
         let mut state = self.state();
-        self.open.iter().for_each(|write| apply(&mut state, write));
+        self.open.iter().for_each(|batch| apply_all(&mut state, batch));
         state
     }
 

@@ -55,6 +55,8 @@ impl Bounds {
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     writes: Vec<Write>,
+    /// Counts of writes that end in the middle of a batch: no store ever holds so many.
+    inside: BTreeSet<usize>,
     /// The map after all of them.
     latest: Map,
     /// Writes by index whose value had expired when a merge ran: whether it comes back when the clock goes back depends
@@ -80,6 +82,13 @@ impl History {
     pub(super) fn push(&mut self, write: Write) {
         self.latest.apply(&write);
         self.writes.push(write);
+    }
+
+    /// Writes that happen together.
+    pub(super) fn push_batch(&mut self, writes: impl IntoIterator<Item = Write>) {
+        let start = self.len();
+        writes.into_iter().for_each(|write| self.push(write));
+        self.inside.extend(start + 1..self.len());
     }
 
     /// The count of writes up to the last one to `key`.
@@ -113,6 +122,7 @@ impl History {
     pub(super) fn truncate(&mut self, count: usize) {
         self.writes.truncate(count);
         self.vague.retain(|&index| index < count);
+        self.inside.retain(|&inside| inside < count);
         self.latest = self.state(count);
     }
 
@@ -150,7 +160,7 @@ impl History {
                     differing.insert(&write.key);
                 }
             }
-            if count >= at_least && differing.is_empty() {
+            if count >= at_least && differing.is_empty() && !self.inside.contains(&count) {
                 found = Some(count);
             }
         }

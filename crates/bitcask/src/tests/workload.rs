@@ -152,7 +152,8 @@ impl Workload {
     /// One random operation.
     pub(super) fn step(&mut self) {
         match self.random.below(100) {
-            0..35 => self.put(),
+            0..27 => self.put(),
+            27..35 => self.batch(),
             35..40 => self.put_if(),
             40..45 => self.update(),
             45..50 => self.set_expiry(),
@@ -310,6 +311,64 @@ impl Workload {
                 covered = it.history.len();
             }
             assert_eq!(it.db().put_with(&key, &value, &options).unwrap(), holds);
+            it.acknowledged(start, durability, covered);
+        });
+    }
+
+    fn batch(&mut self) {
+        let (durability, _) = self.durability();
+        let calls: Vec<(Vec<u8>, Option<Stored>, Option<bool>)> = (0..self.random.below(7))
+            .map(|_| {
+                let key = self.key();
+                let value = (!self.random.one_in(3)).then(|| {
+                    let value = self.value(&key);
+                    Stored { value, expiry: self.expiry() }
+                });
+                // Whether the key must be there, or must not be.
+                let condition = self.random.one_in(12).then(|| value.is_none() || self.random.one_in(2));
+                (key, value, condition)
+            })
+            .collect();
+        self.watched(|it| {
+            let start = it.clock.monotonic();
+            let stands = |index: usize| !calls[index + 1..].iter().any(|later| later.0 == calls[index].0);
+            let standing = (0..calls.len()).filter(|&index| stands(index)).map(|index| &calls[index]);
+            let standing: Vec<_> = standing.collect();
+            let refused = standing.iter().find(|(key, _, condition)| {
+                condition.is_some_and(|there| it.visible(key).is_some() != there)
+            });
+            let covered = match refused {
+                Some((key, ..)) => it.answer_about(key),
+                None => {
+                    let write = |(key, value, _): &&(_, _, _)| Write {
+                        key: Vec::clone(key),
+                        value: Option::clone(value),
+                    };
+                    for (key, ..) in &standing {
+                        it.reaped.remove(key);
+                    }
+                    it.history.push_batch(standing.iter().map(write));
+                    it.bounds.issued = it.history.len();
+                    // One without calls says nothing of what was before.
+                    if calls.is_empty() { 0 } else { it.history.len() }
+                }
+            };
+            let mut batch = it.db().batch();
+            for (key, value, condition) in &calls {
+                let options = match condition {
+                    Some(true) => PutOptions::new().if_present(),
+                    Some(false) => PutOptions::new().if_absent(),
+                    None => PutOptions::new(),
+                };
+                match value {
+                    Some(Stored { value, expiry: None }) => batch.put_with(key, value, &options),
+                    Some(Stored { value, expiry: Some(expiry) }) => {
+                        batch.put_with(key, value, &options.expires_at(to_time(*expiry)))
+                    }
+                    None => batch.delete_with(key, &options),
+                };
+            }
+            assert_eq!(batch.commit_with(durability).unwrap(), refused.is_none());
             it.acknowledged(start, durability, covered);
         });
     }
