@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
-use bitcask::{Bitcask, Durability, Error, Io, Options, VerifyReport};
+use bitcask::{Bitcask, Durability, Error, Io, MergeOptions, MergePolicy, Options, PutOptions, VerifyReport};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -23,7 +24,8 @@ enum End {
     Torn,
 }
 
-const FIXTURES: [(&str, End); 8] = [
+const FIXTURES: [(&str, End); 9] = [
+    ("batches", End::Closed),
     ("closed", End::Closed),
     ("cut", End::Closed),
     ("document", End::Closed),
@@ -142,7 +144,7 @@ fn every_fixture_holds_what_was_written_and_can_be_written_to() {
 
 #[test]
 fn the_hint_files_of_every_closed_fixture_are_used() {
-    for (name, hints) in [("closed", 5), ("document", 1), ("reopened", 5), ("cut", 5)] {
+    for (name, hints) in [("closed", 5), ("document", 1), ("reopened", 5), ("cut", 5), ("batches", 9)] {
         let db = bitcask::open(copy_of(name).path(), Options::read_only()).unwrap();
         let recovery = db.status().recovery;
         assert!(recovery.hints_loaded >= hints, "{name}: {recovery:?}");
@@ -198,6 +200,8 @@ struct Making {
 impl Making {
     fn open(path: &Path, max_file_size: u64, map: Map) -> Self {
         let options = Options::new().io(Io::Syscall).max_file_size(max_file_size).durability(Durability::Os);
+        // What was written is what a fixture is to hold.
+        let options = options.merge(MergeOptions::new().policy(MergePolicy::Never));
         Self { db: bitcask::open(path, options).unwrap(), map }
     }
 
@@ -232,6 +236,22 @@ impl Making {
         for n in (0..60).step_by(7) {
             self.delete(format!("key {n}"));
         }
+    }
+
+    /// A batch of values, some of which expire long ago or never, and a delete.
+    fn batch(&mut self, n: u8) {
+        let key = |at: u8| format!("key {}", n.wrapping_mul(5).wrapping_add(at) % 60);
+        let far = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+        let (kept, expired, deleted) = (key(0), key(1), key(2));
+        let mut batch = self.db.batch();
+        batch.put(&kept, format!("of batch {n}")).delete(&deleted);
+        batch.put_with(&expired, "expired", &PutOptions::new().expires_at(UNIX_EPOCH));
+        batch.put_with(format!("until {n}"), [n; 70], &PutOptions::new().expires_at(far));
+        assert!(batch.commit().unwrap());
+        self.map.insert(kept.into_bytes(), format!("of batch {n}").into_bytes());
+        self.map.insert(format!("until {n}").into_bytes(), vec![n; 70]);
+        self.map.remove(expired.as_bytes());
+        self.map.remove(deleted.as_bytes());
     }
 
     /// Ends the process where `name` says so, after noting what the store holds.
@@ -315,6 +335,12 @@ fn make_one(name: &str, path: &Path) {
             making.put("user:3", "Grace");
         }
         "closed" => making.fill(1),
+        "batches" => {
+            making.fill(1);
+            for n in 0..30_u8 {
+                making.batch(n);
+            }
+        }
         "reopened" => {
             making.fill(1);
             making.db.close().unwrap();
