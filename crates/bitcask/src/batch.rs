@@ -324,8 +324,7 @@ impl Store {
         Ok(located.map(|(at, draft)| Location::new(slot, at.offset, at.len, draft.expiry.into())).collect())
     }
 
-    /// Makes all visible at once: nobody sees one of them and then another key as it was before. Keeps what they supersede
-    /// for snapshots.
+    /// Makes all visible at once: nobody sees one of them and then another key as it was before.
     fn publish_batch(
         &self,
         side: &WriteSide,
@@ -347,17 +346,12 @@ impl Store {
         for (shard, group) in shards.iter_mut().zip(groups()) {
             for &index in group {
                 let (write, location) = (&writes[index], locations[index]);
-                if let Some(old) = shard.get(write.digest)
-                    && self.versions.any_snapshot()
-                {
-                    self.versions.keep(write.digest, old, writer.timestamps.last());
-                }
-                replaced.extend(if write.draft.kind == Kind::Value {
+                let location = (write.draft.kind == Kind::Value).then_some(location);
+                if let Some(location) = location {
                     writer.active.count_live(location);
-                    shard.insert(write.digest, location)
-                } else {
-                    shard.remove(write.digest)
-                });
+                }
+                let timestamp = writer.timestamps.last();
+                replaced.extend(self.publish_in(shard, write.digest, location, timestamp));
             }
         }
         drop(shards);

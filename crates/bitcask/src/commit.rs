@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use crate::conditions::KeyState;
 use crate::error::{Error, Result};
 use crate::format::record::Kind;
-use crate::keydir::Digest;
+use crate::keydir::{Digest, ShardWriter};
 use crate::location::Location;
 use crate::options::{Durability, Maintenance, PutOptions};
 use crate::read::Found;
@@ -201,13 +201,25 @@ impl Store {
                 None => self.keydir.remove(digest),
             };
         }
-        let mut table = self.keydir.write_shard(digest.shard());
-        if let Some(old) = table.get(digest) {
+        self.publish_in(&mut self.keydir.write_shard(digest.shard()), digest, location, timestamp)
+    }
+
+    /// As [`Store::publish`], in the shard of the key.
+    pub(crate) fn publish_in(
+        &self,
+        shard: &mut ShardWriter<'_>,
+        digest: Digest,
+        location: Option<Location>,
+        timestamp: u64,
+    ) -> Option<Location> {
+        if self.versions.any_snapshot()
+            && let Some(old) = shard.get(digest)
+        {
             self.versions.keep(digest, old, timestamp);
         }
         match location {
-            Some(location) => table.insert(digest, location),
-            None => table.remove(digest),
+            Some(location) => shard.insert(digest, location),
+            None => shard.remove(digest),
         }
     }
 

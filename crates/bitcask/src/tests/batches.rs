@@ -338,6 +338,32 @@ fn a_batch_becomes_visible_at_once() {
     }
 }
 
+#[test]
+fn a_snapshot_sees_all_of_a_batch_or_none() {
+    in_both_ways(|disk, clock| {
+        let db = open_at(disk, &options(), clock).unwrap();
+        let commit = |value: &str| {
+            let mut batch = db.batch();
+            batch.put("a", value).put("b", value).delete("c").put(value, "");
+            assert!(batch.commit().unwrap());
+        };
+        db.put("c", "0").unwrap();
+        let before = db.snapshot();
+        commit("1");
+        let between = db.snapshot();
+        commit("2");
+        let text = |snapshot: &crate::Snapshot, key: &str| {
+            let value = snapshot.get(key).unwrap();
+            value.map(|value| String::from_utf8(value.into_vec()).unwrap())
+        };
+        let of = |snapshot| ["a", "b", "c", "1", "2"].map(|key| text(snapshot, key));
+        let some = |value: &str| Some(value.to_owned());
+        assert_eq!(of(&before), [None, None, some("0"), None, None]);
+        assert_eq!(of(&between), [some("1"), some("1"), None, some(""), None]);
+        assert_eq!(of(&db.snapshot()), [some("2"), some("2"), None, some(""), some("")]);
+    });
+}
+
 /// Two accounts and many who move between them, each by a batch that holds only if nobody came first.
 #[test]
 fn batches_with_conditions_lose_nothing_to_each_other() {
