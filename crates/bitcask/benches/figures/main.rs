@@ -12,6 +12,7 @@ mod arguments;
 mod floors;
 mod keys;
 mod measure;
+mod merge;
 mod ops;
 mod positioned;
 mod sync;
@@ -30,6 +31,9 @@ usage: cargo bench -p bitcask --bench figures -- COMMAND [OPTIONS]
                         puts that wait for the disk, by count of threads
   keys [--keys 10000000] [--io mapped|syscall]
                         values of 8 bytes: memory per key, and time to open after a close and after a kill
+  merge [--mib 5120] [--dead 80] [--rate-mib 0] [--load 20000] [--seconds 20] [--value-size 1000]
+                        a store of this size and share of dead bytes is merged under a load of so many puts and gets a
+                        second: time, space, and what the load feels, beside the same load alone
   ops [--keys 100000] [--io mapped|syscall]
                         so many puts and gets and nothing else, for a profiler
 
@@ -42,6 +46,7 @@ fn main() {
         Some("throughput") => throughput::run(&mut arguments),
         Some("sync") => sync::run(&mut arguments),
         Some("keys") => keys::run(&mut arguments),
+        Some("merge") => merge::run(&mut arguments),
         Some("ops") => ops::run(&mut arguments),
         // What `keys` starts as processes of their own.
         Some(keys::REOPEN) => keys::reopen(&mut arguments),
