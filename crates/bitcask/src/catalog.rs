@@ -128,16 +128,15 @@ fn create(
         salt: u64::from_le_bytes(salt),
         inputs,
     };
-    let name = layout::data(id);
+    let name = layout::data(id, identity.format);
     vfs::remove_if_present(dir, &name).map_err(|source| Error::io("remove", &name, source))?;
     let map_len = match placement {
         Placement::Mapped { map_len } => map_len,
         Placement::Written => 0,
     };
-    let first_record = header.len();
     let file = DataFile::create(dir, header, slot, map_len)?;
     if matches!(placement, Placement::Mapped { .. }) {
-        let allocated = file.allocate(allocation_for(first_record, 0, map_len));
+        let allocated = file.allocate(allocation_for(file.first_record(), 0, map_len));
         if let Err(error) = allocated {
             let _ = dir.remove(&name);
             return Err(error);

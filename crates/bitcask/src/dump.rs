@@ -27,7 +27,7 @@ pub struct DumpedRecord {
     pub in_batch: bool,
     /// What it is: `value`, `tombstone`, `batch end`, `sync marker`, `close marker`, `link`, `footer`, or `unknown, may be ignored`.
     pub kind: &'static str,
-    /// The bytes before the key.
+    /// The bytes before the key; in a text format the whole line.
     pub header: Vec<u8>,
     /// The key; empty for the log's own records.
     pub key: Vec<u8>,
@@ -59,14 +59,14 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Dump> {
         reason: "a data file has a name such as 0000000001.data".to_owned(),
     };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_a_file)?;
-    let Name::Data(id) = layout::parse(name) else { return Err(not_a_file()) };
+    let Name::Data(id, format) = layout::parse(name) else { return Err(not_a_file()) };
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let failed = |source| Error::io("open", path.display().to_string(), source);
     let dir = OsVfs::new(Io::Syscall).open_dir(parent, DirAccess::ReadOnly).map_err(failed)?;
-    let file = DataFile::open_of_any_store(&*dir, id, Slot::FIRST, Access::Read)?;
+    let file = DataFile::open_of_any_store(&*dir, id, format, Slot::FIRST, Access::Read)?;
     let next = file.first_record();
     Ok(Dump { end: file.file_len()?, file, next, done: false })
 }
@@ -87,15 +87,17 @@ impl Dump {
             Scanned::End => return Ok(None),
             Scanned::Defect(defect) => {
                 let rest_is_zeros = crate::file::scan::end_of_content(&self.file, self.next)? == self.next;
-                return if rest_is_zeros { Ok(None) } else { Err(defect.at(self.file.name(), self.next)) };
+                return if rest_is_zeros { Ok(None) } else { Err(self.file.defect_at(defect, self.next)) };
             }
             Scanned::Record(record) => (record.offset, record.len),
         };
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         self.file.read(&mut bytes, offset)?;
         self.next = offset + len;
+        // A line is one piece.
+        let line = (!self.file.codec().binds_offset()).then(|| bytes.clone());
         let record = self.file.codec().decode_unsound(bytes, offset);
-        let record = record.map_err(|defect| defect.at(self.file.name(), offset))?;
+        let record = record.map_err(|defect| self.file.defect_at(defect, offset))?;
         Ok(Some(DumpedRecord {
             offset,
             len,
@@ -103,7 +105,7 @@ impl Dump {
             expiry_us: record.header.expiry,
             in_batch: record.header.in_batch,
             kind: record.header.kind.name(),
-            header: record.before_key().to_vec(),
+            header: line.unwrap_or_else(|| record.before_key().to_vec()),
             key: record.key().to_vec(),
             value_is_sound: record.is_sound(),
             value: record.into_value(),

@@ -26,7 +26,7 @@ impl Store {
         }
         side.check_lock()?;
         let slot = self.free_slot()?;
-        let placement = Placement::new(&*self.dir, self.options.max_file_size);
+        let placement = Placement::new(&*self.dir, self.identity.format, self.options.max_file_size);
         let last_timestamp = side.writer().timestamps.last();
         let made = catalog.make_file(&*self.dir, &self.identity, slot, placement, last_timestamp);
         let file = made.map_err(|error| side.make_failed(error))?;

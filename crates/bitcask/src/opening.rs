@@ -60,7 +60,7 @@ pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: O
     found.check(path, options.mode)?;
     let manifest = match manifest_file::read(&*dir)? {
         Some(manifest) => manifest,
-        None => create_manifest(&*dir)?,
+        None => create_manifest(&*dir, options.format)?,
     };
     let leftovers = found.leftovers(&*dir, &manifest)?;
     Opening { dir, clock, path, options }.open_to_write(lock, manifest, leftovers)
@@ -81,14 +81,14 @@ fn open_dir(vfs: &dyn Vfs, path: &Path, mode: OpenMode) -> Result<Arc<dyn Dir>> 
 }
 
 /// The first manifest: no files yet, one id reserved.
-fn create_manifest(dir: &dyn Dir) -> Result<Manifest> {
+fn create_manifest(dir: &dyn Dir, format: LogFormat) -> Result<Manifest> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| Error::io("draw", "a random store id", error.into()))?;
     let (store, secret) = random.split_at(16);
     let manifest = Manifest {
         store: StoreId(store.try_into().unwrap_or_default()),
         secret: Secret(secret.try_into().unwrap_or_default()),
-        format: LogFormat::Binary,
+        format,
         generation: 0,
         highest_timestamp: 0,
         next_file: FileId(FileId::FIRST.0 + 1),
@@ -132,7 +132,7 @@ impl Found {
             return not_a_store("it is a backup that was never finished: make it again".to_owned());
         }
         if let Some((name, _)) = parsed()
-            .find(|(_, parsed)| matches!(parsed, Name::Data(_) | Name::Hint(_) | Name::ManifestBackup))
+            .find(|(_, parsed)| matches!(parsed, Name::Data(..) | Name::Hint(_) | Name::ManifestBackup))
         {
             return not_a_store(format!("it holds \"{name}\", but its MANIFEST is missing: restore it"));
         }
@@ -151,8 +151,14 @@ impl Found {
             let is_leftover = match layout::parse(name) {
                 Name::Temporary | Name::Staged(_) | Name::Backup => true,
                 Name::Hint(id) => !is_listed(id),
-                Name::Data(id) if is_listed(id) => false,
-                Name::Data(id) => {
+                Name::Data(_, format) if format != manifest.format => {
+                    return Err(Error::ForeignFile {
+                        file: name.clone(),
+                        reason: format!("the store's log format is {}", manifest.format.name()),
+                    });
+                }
+                Name::Data(id, _) if is_listed(id) => false,
+                Name::Data(id, _) => {
                     refuse_written(dir, name, id, manifest)?;
                     true
                 }
@@ -178,7 +184,7 @@ fn refuse_written(dir: &dyn Dir, name: &str, id: FileId, manifest: &Manifest) ->
         return Ok(());
     }
     // A header that does not check was never synced, so nothing can have followed it.
-    let opened = DataFile::open(dir, id, manifest.store, Slot::FIRST, Access::Read, 0);
+    let opened = DataFile::open(dir, id, &manifest.identity(), Slot::FIRST, Access::Read, 0);
     match opened.map(|file| if file.is_merge_output() { Ok(None) } else { file.link() }) {
         Ok(Ok(Some(_))) => foreign("it holds records, but the manifest does not list it"),
         Ok(Err(error)) => Err(error),
@@ -282,7 +288,7 @@ impl Opening<'_> {
         last_timestamp: u64,
     ) -> Result<(Writer, Vec<Arc<DataFile>>)> {
         let dir = &*self.dir;
-        let placement = Placement::new(dir, self.options.max_file_size);
+        let placement = Placement::new(dir, identity.format, self.options.max_file_size);
         let timestamps = Timestamps::new(last_timestamp, &*self.clock);
         let mut order: Vec<_> = log.iter().cloned().chain(successor.clone()).collect();
         let clean_of =
@@ -316,15 +322,15 @@ impl Opening<'_> {
 
     /// Opens the files that the manifest lists, in log order. Those without a footer may have to be written to.
     fn open_files(&self, manifest: &Manifest) -> Result<Vec<Arc<DataFile>>> {
+        let identity = manifest.identity();
         let mut files = Vec::with_capacity(manifest.files.len());
         for (index, listed) in manifest.files.iter().enumerate() {
             let slot = Slot::new(index).ok_or(Error::Full {
                 what: "the table of open files",
                 remedy: "use a version of Bitcask that can open as many",
             })?;
-            let open = |access, map_len| {
-                DataFile::open(&*self.dir, listed.id, manifest.store, slot, access, map_len)
-            };
+            let open =
+                |access, map_len| DataFile::open(&*self.dir, listed.id, &identity, slot, access, map_len);
             let mut file = open(Access::Read, 0)?;
             if self.options.mode != OpenMode::ReadOnly && file.footer()?.is_none() {
                 file = open(Access::ReadWrite, self.options.max_file_size)?;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::conditions::Condition;
 use crate::error::{Error, Result};
 use crate::expiry::Lifetime;
+pub use crate::format::file_header::LogFormat;
 use crate::merge_options::MergeOptions;
 pub use crate::vfs::Io;
 
@@ -41,6 +42,7 @@ pub enum OpenMode {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) mode: OpenMode,
+    pub(crate) format: LogFormat,
     pub(crate) durability: Durability,
     pub(crate) io: Io,
     pub(crate) max_file_size: u64,
@@ -62,6 +64,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             mode: OpenMode::Create,
+            format: LogFormat::Binary,
             durability: Durability::Interval(Duration::from_secs(1)),
             io: Io::Mapped,
             max_file_size: 256 << 20,
@@ -89,6 +92,12 @@ impl Options {
     /// What the handle may do. Default: [`OpenMode::Create`].
     pub fn mode(mut self, mode: OpenMode) -> Self {
         self.mode = mode;
+        self
+    }
+
+    /// How the records of a new store are written. Default: [`LogFormat::Binary`]. A store that exists keeps its own.
+    pub fn format(mut self, format: LogFormat) -> Self {
+        self.format = format;
         self
     }
 

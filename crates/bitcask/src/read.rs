@@ -167,6 +167,9 @@ impl Store {
         check_key(key)?;
         let found = self.look_up(self.keydir.digest(key), Waits::AsTheStoreSays, |file, location| {
             let record = read(file, location)?;
+            if record.key() != key {
+                return refuse_moved(file, location).map(|()| None);
+            }
             Ok(self.is_there(key, &record).then_some(record))
         })?;
         Ok(found.flatten())
@@ -298,7 +301,7 @@ pub(crate) fn read_front(file: &DataFile, location: Location) -> Result<Record> 
 
 /// The keydir leads to values only.
 fn check(file: &DataFile, offset: u64, decoded: Result<Record, Defect>) -> Result<Record> {
-    let record = decoded.map_err(|defect| defect.at(file.name(), offset))?;
+    let record = decoded.map_err(|defect| file.defect_at(defect, offset))?;
     match record.header.kind {
         Kind::Value => Ok(record),
         other => {
@@ -306,6 +309,17 @@ fn check(file: &DataFile, offset: u64, decoded: Result<Record, Defect>) -> Resul
             Err(Error::corruption(file.name(), offset, what))
         }
     }
+}
+
+/// To be asked when the record found for a key is about another one. With the same digest that is as good as impossible,
+/// and then the key is absent. But where a record checks anywhere in its file, it was moved there.
+#[cold]
+fn refuse_moved(file: &DataFile, location: Location) -> Result<()> {
+    if file.codec().binds_offset() {
+        return Ok(());
+    }
+    let what = Defect::damaged("the record of another key stands here");
+    Err(file.defect_at(what, u64::from(location.offset())))
 }
 
 /// How many bytes from the record's start may be read: its rounded length, but nothing behind the end of the data.

@@ -32,6 +32,7 @@ impl Store {
             needs_merge: self.needs_merge(),
             merge_paused: side.is_some_and(|side| side.merge_control.is_paused()),
             merge_failure: side.and_then(|side| side.merge_control.failure()),
+            format: self.identity.format,
             io: self.io(),
             recovery: self.recovery.clone(),
             poisoned: side.and_then(WriteSide::poison_cause),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::options::Io;
+use crate::options::{Io, LogFormat};
 
 /// The state of a store at one moment, from `Bitcask::status`.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Status {
     pub merge_paused: bool,
     /// Why the last merge by policy ended early, if it did.
     pub merge_failure: Option<String>,
+    /// How the records of the log are written.
+    pub format: LogFormat,
     /// How the bytes of files are moved, after any fall-back.
     pub io: Io,
     /// What the open of this handle found.

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file_table::FileTable;
+use crate::format::file_header::LogFormat;
 use crate::format::manifest::Identity;
 use crate::format::record::KEY_MAX;
 use crate::keydir::Keydir;
@@ -194,7 +195,8 @@ impl Store {
     }
 
     pub(crate) fn io(&self) -> Io {
-        if self.dir.can_map() { Io::Mapped } else { Io::Syscall }
+        let can_map = self.dir.can_map() && self.identity.format == LogFormat::Binary;
+        if can_map { Io::Mapped } else { Io::Syscall }
     }
 }
 

@@ -140,8 +140,13 @@ impl Verification<'_> {
     fn names(&mut self) -> Result<()> {
         let names = self.dir.list().map_err(|source| Error::io("list", "the store's directory", source))?;
         for name in names {
-            if layout::parse(&name) == Name::Foreign {
-                self.damage(&name, 0, "it is no file of a store");
+            match layout::parse(&name) {
+                Name::Foreign => self.damage(&name, 0, "it is no file of a store"),
+                Name::Data(_, format) if format != self.manifest.format => {
+                    let what = format!("the store's log format is {}", self.manifest.format.name());
+                    self.damage(&name, 0, what);
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -149,9 +154,10 @@ impl Verification<'_> {
 
     fn files(&mut self) -> Result<Vec<Arc<DataFile>>> {
         let mut files = Vec::new();
+        let identity = self.manifest.identity();
         for (index, listed) in self.manifest.files.clone().into_iter().enumerate() {
             let slot = Slot::new(index).unwrap_or(Slot::FIRST);
-            let opened = DataFile::open(self.dir, listed.id, self.manifest.store, slot, Access::Read, 0);
+            let opened = DataFile::open(self.dir, listed.id, &identity, slot, Access::Read, 0);
             files.extend(self.keep_damage(opened)?);
         }
         Ok(files)
@@ -176,6 +182,7 @@ impl Verification<'_> {
             self.report.damage.push(value.report(file));
         }
         if let Some(defect) = &inventory.defect {
+            let defect = defect.clone().on_line(file.line_at(inventory.end));
             self.damage(file.name(), inventory.end, defect.to_string());
         } else if inventory.footer(footer.ending) != footer {
             self.damage(file.name(), footer.data_len, "the footer does not fit the records before it");

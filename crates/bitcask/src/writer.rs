@@ -51,8 +51,10 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
-    pub(crate) fn new(dir: &dyn Dir, max_file_size: u64) -> Self {
-        if dir.can_map() { Self::Mapped { map_len: max_file_size } } else { Self::Written }
+    /// Text files are never mapped: what is allocated ahead would be no text.
+    pub(crate) fn new(dir: &dyn Dir, format: LogFormat, max_file_size: u64) -> Self {
+        let can_map = dir.can_map() && format == LogFormat::Binary;
+        if can_map { Self::Mapped { map_len: max_file_size } } else { Self::Written }
     }
 }
 
@@ -67,11 +69,23 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn value(format: LogFormat, key: &'a [u8], value: &'a [u8], expiry: Option<u64>) -> Self {
-        Self { kind: Kind::Value, key, value, expiry, prepared: Prepared::new(format, value) }
+        Self {
+            kind: Kind::Value,
+            key,
+            value,
+            expiry,
+            prepared: Prepared::new(format, Kind::Value, key, value),
+        }
     }
 
     pub(crate) fn tombstone(format: LogFormat, key: &'a [u8]) -> Self {
-        Self { kind: Kind::Tombstone, key, value: &[], expiry: None, prepared: Prepared::new(format, &[]) }
+        Self {
+            kind: Kind::Tombstone,
+            key,
+            value: &[],
+            expiry: None,
+            prepared: Prepared::new(format, Kind::Tombstone, key, &[]),
+        }
     }
 
     fn header(&self, timestamp: u64) -> RecordHeader {

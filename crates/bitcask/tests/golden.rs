@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bitcask::{Bitcask, Durability, Error, Io, MergeOptions, MergePolicy, Options, PutOptions, VerifyReport};
+use bitcask::{
+    Bitcask, Durability, Error, Io, LogFormat, MergeOptions, MergePolicy, Options, PutOptions, VerifyReport,
+};
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -24,17 +26,33 @@ enum End {
     Torn,
 }
 
-const FIXTURES: [(&str, End); 9] = [
+const FIXTURES: [(&str, End); 17] = [
     ("batches", End::Closed),
     ("closed", End::Closed),
+    ("csv-closed", End::Closed),
+    ("csv-cut", End::Closed),
+    ("csv-document", End::Closed),
+    ("csv-torn", End::Torn),
     ("cut", End::Closed),
     ("document", End::Closed),
     ("empty", End::Closed),
+    ("json-closed", End::Closed),
+    ("json-cut", End::Closed),
+    ("json-document", End::Closed),
+    ("json-torn", End::Torn),
     ("killed", End::Killed),
     ("preallocated", End::Killed),
     ("reopened", End::Closed),
     ("torn", End::Torn),
 ];
+
+/// The format of a fixture, and the rest of its name.
+fn format_of(name: &str) -> (LogFormat, &str) {
+    let in_format = |prefix, format| name.strip_prefix(prefix).map(|rest| (format, rest));
+    in_format("json-", LogFormat::Json)
+        .or_else(|| in_format("csv-", LogFormat::Csv))
+        .unwrap_or((LogFormat::Binary, name))
+}
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1")
@@ -117,6 +135,7 @@ fn every_fixture_holds_what_was_written_and_can_be_written_to() {
         assert_eq!(report.torn_tail.is_some(), end == End::Torn, "{name}: {:?}", report.torn_tail);
         let db = bitcask::open(store.path(), Options::read_only()).unwrap();
         assert_eq!(db.status().recovery.clean, end == End::Closed, "{name}");
+        assert_eq!(db.status().format, format_of(name).0, "{name}");
         assert_holds(&db, &expected, name);
         drop(db);
         assert_eq!(bytes_of(store.path()), before, "{name}: a read-only open changes nothing");
@@ -144,7 +163,15 @@ fn every_fixture_holds_what_was_written_and_can_be_written_to() {
 
 #[test]
 fn the_hint_files_of_every_closed_fixture_are_used() {
-    for (name, hints) in [("closed", 5), ("document", 1), ("reopened", 5), ("cut", 5), ("batches", 9)] {
+    for (name, hints) in [
+        ("closed", 5),
+        ("document", 1),
+        ("reopened", 5),
+        ("cut", 5),
+        ("batches", 9),
+        ("csv-closed", 5),
+        ("json-closed", 5),
+    ] {
         let db = bitcask::open(copy_of(name).path(), Options::read_only()).unwrap();
         let recovery = db.status().recovery;
         assert!(recovery.hints_loaded >= hints, "{name}: {recovery:?}");
@@ -198,10 +225,11 @@ struct Making {
 }
 
 impl Making {
-    fn open(path: &Path, max_file_size: u64, map: Map) -> Self {
+    fn open(path: &Path, format: LogFormat, max_file_size: u64, map: Map) -> Self {
         let options = Options::new().io(Io::Syscall).max_file_size(max_file_size).durability(Durability::Os);
         // What was written is what a fixture is to hold.
         let options = options.merge(MergeOptions::new().policy(MergePolicy::Never));
+        let options = options.format(format);
         Self { db: bitcask::open(path, options).unwrap(), map }
     }
 
@@ -287,7 +315,7 @@ fn make() {
             let status = child.args(["--exact", "make"]).env(ONLY, name).status().unwrap();
             assert_eq!(status.success(), expected == End::Closed, "{name}");
         };
-        match name {
+        match format_of(name).1 {
             "torn" => {
                 make_in_child(End::Killed);
                 change_last_file(&to.join(name), |bytes| bytes.truncate(bytes.len() - 5));
@@ -308,10 +336,16 @@ fn make() {
 
 /// Changes the end of the log, as power loss might: the last file that holds more than its header.
 fn change_last_file(store: &Path, change: impl Fn(&mut Vec<u8>)) {
-    const HEADER_LEN: usize = 68;
     let files = bytes_of(store);
-    let is_written =
-        |(name, bytes): &(&String, &Vec<u8>)| name.ends_with(".data") && bytes.len() > HEADER_LEN;
+    let is_written = |(name, bytes): &(&String, &Vec<u8>)| {
+        let lines = || bytes.iter().filter(|&&byte| byte == b'\n').count();
+        match name.split_once('.').map(|(_, extension)| extension) {
+            Some("data") => bytes.len() > 68,
+            Some("jsonl") => lines() > 1,
+            Some("csv") => lines() > 2,
+            _ => false,
+        }
+    };
     let (name, bytes) = files.iter().rfind(is_written).unwrap();
     let mut bytes = bytes.clone();
     change(&mut bytes);
@@ -319,9 +353,16 @@ fn change_last_file(store: &Path, change: impl Fn(&mut Vec<u8>)) {
 }
 
 fn make_one(name: &str, path: &Path) {
-    let small = |map| Making::open(path, 1024, map);
+    let (format, name) = format_of(name);
+    // Lines are longer than binary records.
+    let (small_size, document_size) = match format {
+        LogFormat::Binary => (1024, 300),
+        LogFormat::Json => (2500, 950),
+        _ => (2000, 730),
+    };
+    let small = |map| Making::open(path, format, small_size, map);
     let mut making = match name {
-        "document" => Making::open(path, 300, Map::new()),
+        "document" => Making::open(path, format, document_size, Map::new()),
         _ => small(Map::new()),
     };
     match name {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 
-use bitcask::{Bitcask, Durability, Error, Io, Options};
+use bitcask::{Bitcask, Durability, Error, Io, LogFormat, Options};
 use common::{OtherProcess, by_tier, content, say};
 
 const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
@@ -20,9 +20,14 @@ fn child() {
     let Ok(role) = std::env::var(common::ROLE) else { return };
     let store = PathBuf::from(std::env::var(common::STORE).unwrap());
     let io = if role.ends_with("syscall") { Io::Syscall } else { Io::Mapped };
+    let format = match role.rsplit('-').next() {
+        Some("json") => LogFormat::Json,
+        Some("csv") => LogFormat::Csv,
+        _ => LogFormat::Binary,
+    };
     match role.split('-').next().unwrap() {
         "hold" => hold(&store),
-        "write" => write_for_ever(&store, io),
+        "write" => write_for_ever(&store, tiny(io).format(format)),
         "fill" => fill(&store, io, if role.contains("large") { 4 << 20 } else { 64 << 10 }),
         "look" => look(&store),
         other => panic!("no role {other}"),
@@ -53,8 +58,8 @@ fn value(key: u64, n: u64) -> String {
 }
 
 /// Numbered writes over twenty keys, every fifth a delete; says each number that is acknowledged.
-fn write_for_ever(store: &Path, io: Io) {
-    let db = bitcask::open(store, tiny(io)).unwrap();
+fn write_for_ever(store: &Path, options: Options) {
+    let db = bitcask::open(store, options).unwrap();
     let start = db.get("next").unwrap().map_or(0, |value| String::from_utf8_lossy(&value).parse().unwrap());
     for n in start.. {
         let key = n * 7 % 20;
@@ -362,8 +367,14 @@ fn random(seed: &mut u64) -> u64 {
 
 #[test]
 fn what_a_killed_process_had_acknowledged_is_there() {
-    let rounds = by_tier(30, 1_000, 10_000);
-    for (io, role) in [(Io::Mapped, "write-mapped"), (Io::Syscall, "write-syscall")] {
+    let ways = [
+        (Io::Mapped, "write-mapped", 30),
+        (Io::Syscall, "write-syscall", 14),
+        (Io::Mapped, "write-json", 8),
+        (Io::Syscall, "write-csv", 8),
+    ];
+    for (io, role, rounds) in ways {
+        let rounds = by_tier(rounds, 1_000, 10_000);
         let dir = tempfile::tempdir().unwrap();
         let mut seed = 11;
         let mut total = 0;
@@ -375,10 +386,10 @@ fn what_a_killed_process_had_acknowledged_is_there() {
             }
             let rest = writer.kill();
             let acknowledged = rest.last().map(|line| line.parse().unwrap()).or(last).unwrap();
-            check_killed(dir.path(), io, acknowledged, &format!("{io:?}, round {round}"));
+            check_killed(dir.path(), io, acknowledged, &format!("{role}, round {round}"));
             total = acknowledged;
         }
-        println!("{io:?}: {rounds} kills, {total} writes");
+        println!("{role}: {rounds} kills, {total} writes");
     }
 }
 

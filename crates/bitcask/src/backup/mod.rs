@@ -145,7 +145,10 @@ impl Staging {
             }
         }
         if let Some(end) = &moment.end_file {
-            let copy = FileCopy::of_bytes(layout::temporary(&layout::data(end.id)), end.bytes.clone());
+            let copy = FileCopy::of_bytes(
+                layout::temporary(&layout::data(end.id, store.identity.format)),
+                end.bytes.clone(),
+            );
             staging.count_copied(copy.len());
             staging.copies.push(copy);
         }

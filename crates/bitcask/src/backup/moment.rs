@@ -124,7 +124,7 @@ impl EndFile {
         };
         let codec = Codec::new(header.format, header.salt);
         let mut bytes = header.encode();
-        codec.encode_log(Kind::Link, timestamp, header.len(), &previous.encode(), &mut bytes);
+        codec.encode_log(Kind::Link, timestamp, bytes.len() as u64, &previous.encode(), &mut bytes);
         let end = LogPosition { file: id, offset: bytes.len() as u64 };
         codec.encode_log(Kind::CloseMarker, timestamp, end.offset, &end.encode(), &mut bytes);
         Ok(Self { id, bytes })

@@ -112,7 +112,7 @@ fn open_files(dir: &dyn Dir, manifest: &Manifest) -> Result<(Vec<FileCopy>, Vec<
     let mut files = Vec::new();
     for listed in &manifest.files {
         let file: Arc<DataFile> =
-            DataFile::open(dir, listed.id, manifest.store, Slot::FIRST, Access::Read, 0)?;
+            DataFile::open(dir, listed.id, &manifest.identity(), Slot::FIRST, Access::Read, 0)?;
         files.push(FileCopy::of_data(&file, file.file_len()?).in_place());
     }
     let hints = manifest.files.iter().filter_map(|listed| FileCopy::of_hints(dir, &layout::hint(listed.id)));
@@ -150,7 +150,7 @@ fn fill(
     }
     if let Some(last) = manifest.files.last().filter(|_| !is_closed) {
         let what = "the log does not end as a backup and a store that was closed do";
-        return Err(Error::corruption(layout::data(last.id), 0, what));
+        return Err(Error::corruption(layout::data(last.id, manifest.format), 0, what));
     }
     manifest_file::replace(dir, &manifest).map_err(ReplaceError::into_error)?;
     Ok(RestoreReport { files: manifest.files.len() as u64, records: report.records, bytes })

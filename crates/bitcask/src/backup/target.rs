@@ -79,7 +79,8 @@ impl Target {
     /// Whether the directory has this complete file already.
     pub(super) fn holds(&self, file: &DataFile, footer: &Footer) -> bool {
         let header = file.header();
-        let found = DataFile::open(&*self.dir, header.id, header.store, Slot::FIRST, Access::Read, 0);
+        let found =
+            DataFile::open_of_any_store(&*self.dir, header.id, header.format, Slot::FIRST, Access::Read);
         // Whatever stands in the way of reading it, it is not one to keep.
         found.is_ok_and(|found| {
             found.header() == header && found.footer().is_ok_and(|found| found.as_ref() == Some(footer))
@@ -217,7 +218,7 @@ pub(crate) fn finish(dir: &dyn Dir, manifest: &Manifest) -> Result<()> {
                 place.map_or(Ok(()), |place| renamed(name, place))?;
             }
             (Name::Temporary, Some(Name::Hint(_))) => place.map_or(Ok(()), |place| renamed(name, place))?,
-            (Name::Data(id) | Name::Hint(id), _) if !listed.contains(&id) => removed(name)?,
+            (Name::Data(id, _) | Name::Hint(id), _) if !listed.contains(&id) => removed(name)?,
             _ => {}
         }
     }

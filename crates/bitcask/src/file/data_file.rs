@@ -10,9 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::layout;
 use crate::error::{Error, Result};
+use crate::format::Defect;
 use crate::format::codec::{Codec, LogRecord};
-use crate::format::file_header::{FileHeader, StoreId};
+use crate::format::file_header::{FileHeader, LogFormat};
 use crate::format::footer::Footer;
+use crate::format::manifest::Identity;
 use crate::format::position::{FileId, LogPosition};
 use crate::format::record::Kind;
 use crate::location::{Location, Slot};
@@ -21,6 +23,7 @@ use crate::vfs::{self, Access, Dir, File};
 pub(crate) struct DataFile {
     name: String,
     header: FileHeader,
+    first_record: u64,
     codec: Codec,
     slot: Slot,
     file: Arc<dyn File>,
@@ -44,12 +47,18 @@ impl DataFile {
     /// Creates the file and syncs its header; its name is durable only after the directory's sync.
     /// The first `map_len` bytes are mapped where the directory can map.
     pub(crate) fn create(dir: &dyn Dir, header: FileHeader, slot: Slot, map_len: u64) -> Result<Arc<Self>> {
-        let name = layout::data(header.id);
-        let failed = |operation| move |source| Error::io(operation, layout::data(header.id), source);
+        let name = layout::data(header.id, header.format);
+        let failed = |operation| {
+            let name = name.clone();
+            move |source| Error::io(operation, name, source)
+        };
         let file = dir.create(&name).map_err(failed("create"))?;
+        let bytes = header.encode();
         let written = (|| {
-            vfs::write_all_at(&*file, &header.encode(), 0).map_err(failed("write"))?;
-            file.map(map_len).map_err(failed("map"))?;
+            vfs::write_all_at(&*file, &bytes, 0).map_err(failed("write"))?;
+            if header.format.syntax().is_none() {
+                file.map(map_len).map_err(failed("map"))?;
+            }
             file.sync().map_err(failed("sync"))
         })();
         if let Err(error) = written {
@@ -57,28 +66,32 @@ impl DataFile {
             let _ = dir.remove(&name);
             return Err(error);
         }
-        let len = header.len();
-        Ok(Arc::new(Self::new(name, header, slot, file, len, len)))
+        let len = bytes.len() as u64;
+        let file = Self::new(name, header, len, slot, file, len);
+        file.set_data_len(len);
+        Ok(Arc::new(file))
     }
 
     /// Opens a file of the store and checks its header. `data_len` is 0 until somebody has found it out.
     pub(crate) fn open(
         dir: &dyn Dir,
         id: FileId,
-        store: StoreId,
+        identity: &Identity,
         slot: Slot,
         access: Access,
         map_len: u64,
     ) -> Result<Arc<Self>> {
-        let (file, file_len) = Self::open_header(dir, id, slot, access)?;
-        if file.header.store != store {
+        let (file, file_len) = Self::open_header(dir, id, identity.format, slot, access)?;
+        if file.header.store != identity.store {
             return Err(Error::ForeignFile {
                 file: file.name,
                 reason: "its header says that it belongs to another store".to_owned(),
             });
         }
-        let map_len = map_len.max(file_len);
-        file.file.map(map_len).map_err(|source| file.failed("map", source))?;
+        if identity.format.syntax().is_none() {
+            let map_len = map_len.max(file_len);
+            file.file.map(map_len).map_err(|source| file.failed("map", source))?;
+        }
         Ok(Arc::new(file))
     }
 
@@ -86,14 +99,21 @@ impl DataFile {
     pub(crate) fn open_of_any_store(
         dir: &dyn Dir,
         id: FileId,
+        format: LogFormat,
         slot: Slot,
         access: Access,
     ) -> Result<Arc<Self>> {
-        Self::open_header(dir, id, slot, access).map(|(file, _)| Arc::new(file))
+        Self::open_header(dir, id, format, slot, access).map(|(file, _)| Arc::new(file))
     }
 
-    fn open_header(dir: &dyn Dir, id: FileId, slot: Slot, access: Access) -> Result<(Self, u64)> {
-        let name = layout::data(id);
+    fn open_header(
+        dir: &dyn Dir,
+        id: FileId,
+        format: LogFormat,
+        slot: Slot,
+        access: Access,
+    ) -> Result<(Self, u64)> {
+        let name = layout::data(id, format);
         let file = dir.open(&name, access).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::corruption(&name, 0, "the manifest lists it, but it is missing")
@@ -101,31 +121,32 @@ impl DataFile {
             _ => Error::io("open", &name, source),
         })?;
         let file_len = file.len().map_err(|source| Error::io("measure", &name, source))?;
-        let header = read_header(&*file, &name, file_len)?;
+        let (header, first_record) = read_header(&*file, &name, format, file_len)?;
         if header.id != id {
             return Err(Error::ForeignFile {
                 file: name,
                 reason: format!("its header says that it is file {}: it was renamed or copied", header.id),
             });
         }
-        Ok((Self::new(name, header, slot, file, 0, file_len), file_len))
+        Ok((Self::new(name, header, first_record, slot, file, file_len), file_len))
     }
 
     fn new(
         name: String,
         header: FileHeader,
+        first_record: u64,
         slot: Slot,
         file: Arc<dyn File>,
-        data_len: u64,
         file_len: u64,
     ) -> Self {
         Self {
             name,
             codec: Codec::new(header.format, header.salt),
             header,
+            first_record,
             slot,
             file,
-            data_len: AtomicU64::new(data_len),
+            data_len: AtomicU64::new(0),
             allocated_len: AtomicU64::new(file_len),
             synced_len: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
@@ -159,6 +180,10 @@ impl DataFile {
         self.slot
     }
 
+    pub(crate) fn format(&self) -> LogFormat {
+        self.header.format
+    }
+
     /// How its records are written.
     pub(crate) fn codec(&self) -> Codec {
         self.codec
@@ -166,7 +191,7 @@ impl DataFile {
 
     /// Where the first record starts.
     pub(crate) fn first_record(&self) -> u64 {
-        self.header.len()
+        self.first_record
     }
 
     /// Whether a merge made this file.
@@ -174,9 +199,9 @@ impl DataFile {
         !self.header.inputs.is_empty()
     }
 
-    /// Bytes that every file has of its own: its header and its link.
+    /// Bytes that every file has of its own: its header and its link. In a text format perhaps a few more.
     pub(crate) fn own_len(&self) -> u64 {
-        self.first_record() + self.codec.marker_len_max()
+        self.first_record() + self.codec.link_len()
     }
 
     /// The length in bytes of what is written and published, without footer or preallocated tail.
@@ -318,6 +343,25 @@ impl DataFile {
         Error::io(operation, &self.name, source)
     }
 
+    /// The error for a defect of the record at `offset`. Of a text file it names the line.
+    pub(crate) fn defect_at(&self, defect: Defect, offset: u64) -> Error {
+        defect.on_line(self.line_at(offset)).at(&self.name, offset)
+    }
+
+    /// The number of the line at `offset` of a text file, from 1.
+    pub(crate) fn line_at(&self, offset: u64) -> Option<u64> {
+        self.header.format.syntax()?;
+        let mut piece = vec![0; 64 << 10];
+        let (mut at, mut ends) = (0, 0_u64);
+        while at < offset {
+            let len = usize::try_from(offset - at).unwrap_or(piece.len()).min(piece.len());
+            self.read(&mut piece[..len], at).ok()?;
+            ends += memchr::memchr_iter(b'\n', &piece[..len]).count() as u64;
+            at += len as u64;
+        }
+        Some(ends + 1)
+    }
+
     /// Cuts what was allocated behind the data, and appends the footer. All data was synced before; the footer is
     /// not yet.
     pub(crate) fn seal(&self, footer: &Footer, timestamp: u64) -> Result<()> {
@@ -340,7 +384,7 @@ impl DataFile {
     /// The footer, when the file ends with one: then the file is complete. Only reading can fail.
     pub(crate) fn footer(&self) -> Result<Option<Footer>> {
         let file_len = self.file_len()?;
-        let tail_start = file_len.saturating_sub(Codec::LOG_RECORD_MAX as u64);
+        let tail_start = file_len.saturating_sub(self.codec.log_record_max() as u64);
         let mut tail = vec![0; usize::try_from(file_len - tail_start).unwrap_or(0)];
         self.read(&mut tail, tail_start)?;
         let Some(start) = self.codec.footer_start(&tail) else { return Ok(None) };
@@ -352,7 +396,7 @@ impl DataFile {
         let footer = record.filter(|record| record.kind == Kind::Footer);
         match footer.map(|record| Footer::decode(&record.payload)) {
             Some(Ok(footer)) if footer.data_len == offset => Ok(Some(footer)),
-            Some(Err(defect)) => Err(defect.at(&self.name, offset)),
+            Some(Err(defect)) => Err(self.defect_at(defect, offset)),
             _ => Ok(None),
         }
     }
@@ -360,7 +404,7 @@ impl DataFile {
     /// What the first record says of the file before this one in the log; `None` when there is no whole link.
     pub(crate) fn link(&self) -> Result<Option<LogPosition>> {
         let offset = self.first_record();
-        let room = self.file_len()?.saturating_sub(offset).min(Codec::LOG_RECORD_MAX as u64);
+        let room = self.file_len()?.saturating_sub(offset).min(self.codec.log_record_max() as u64);
         let mut bytes = vec![0; usize::try_from(room).unwrap_or(0)];
         self.read(&mut bytes, offset)?;
         let link = self.codec.decode_log(&bytes, offset).filter(|record| record.kind == Kind::Link);
@@ -368,17 +412,16 @@ impl DataFile {
     }
 }
 
-fn read_header(file: &dyn File, name: &str, file_len: u64) -> Result<FileHeader> {
+fn read_header(file: &dyn File, name: &str, format: LogFormat, file_len: u64) -> Result<(FileHeader, u64)> {
+    const FIRST_LOOK: usize = 512;
     let failed = |source| Error::io("read", name, source);
-    let short = || Error::corruption(name, 0, "it ends within its header");
-    let mut bytes = vec![0; usize::try_from(file_len.min(64)).unwrap_or(64)];
+    let within_file = |len: usize| usize::try_from(file_len).unwrap_or(len).min(len);
+    let mut bytes = vec![0; within_file(FIRST_LOOK)];
     vfs::read_exact_at(file, &mut bytes, 0).map_err(failed)?;
-    if let Some(len) = FileHeader::encoded_len(&bytes) {
-        if len as u64 > file_len {
-            return Err(short());
-        }
+    let len = within_file(FileHeader::len_max(format, &bytes));
+    if len > bytes.len() {
         bytes.resize(len, 0);
         vfs::read_exact_at(file, &mut bytes, 0).map_err(failed)?;
     }
-    FileHeader::decode(&bytes).map_err(|defect| defect.at(name, 0))
+    FileHeader::decode(format, &bytes).map_err(|defect| defect.at(name, 0))
 }

@@ -5,11 +5,12 @@
 //! | `LOCK` | held locked by the one writer |
 //! | `MANIFEST`, `MANIFEST.bak` | what the store consists of, and the generation before it |
 //! | `MANIFEST.damaged` | what a repair has put aside |
-//! | `NNNNNNNNNN.data` | data file, by its id in at least ten digits |
+//! | `NNNNNNNNNN.data` | data file, by its id in at least ten digits; `.jsonl` and `.csv` in the text formats |
 //! | `NNNNNNNNNN.hint` | the hint file of that data file |
 //! | `BACKUP` | says that the directory is a backup, and of which store |
 //! | any of these but `LOCK` with `.tmp` | being written; renamed when complete |
 
+use crate::format::file_header::LogFormat;
 use crate::format::position::FileId;
 
 pub(crate) const LOCK: &str = "LOCK";
@@ -18,7 +19,6 @@ pub(crate) const MANIFEST_BACKUP: &str = "MANIFEST.bak";
 pub(crate) const MANIFEST_DAMAGED: &str = "MANIFEST.damaged";
 pub(crate) const BACKUP: &str = "BACKUP";
 const TEMPORARY: &str = ".tmp";
-const DATA: &str = ".data";
 const HINT: &str = ".hint";
 /// What mkfs leaves in the root of a file system, which may well be the store's directory.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -29,7 +29,7 @@ pub(crate) enum Name {
     Lock,
     Manifest,
     ManifestBackup,
-    Data(FileId),
+    Data(FileId, LogFormat),
     Hint(FileId),
     Backup,
     /// A data file that a backup has not put into its place yet.
@@ -42,8 +42,16 @@ pub(crate) enum Name {
     Foreign,
 }
 
-pub(crate) fn data(id: FileId) -> String {
-    format!("{:010}{DATA}", id.0)
+pub(crate) fn data(id: FileId, format: LogFormat) -> String {
+    format!("{:010}{}", id.0, extension(format))
+}
+
+fn extension(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Binary => ".data",
+        LogFormat::Json => ".jsonl",
+        LogFormat::Csv => ".csv",
+    }
 }
 
 pub(crate) fn hint(id: FileId) -> String {
@@ -72,14 +80,18 @@ pub(crate) fn parse(name: &str) -> Name {
     if let Some(finished) = finished(name) {
         return match parse(finished) {
             Name::Manifest | Name::ManifestBackup | Name::Backup | Name::Hint(_) => Name::Temporary,
-            Name::Data(id) => Name::Staged(id),
+            Name::Data(id, _) => Name::Staged(id),
             _ => Name::Foreign,
         };
     }
     let id = |suffix| name.strip_suffix(suffix)?.parse().ok().map(FileId).filter(|&id| id != FileId::NONE);
-    match (id(DATA), id(HINT)) {
-        (Some(id), _) if data(id) == name => Name::Data(id),
-        (_, Some(id)) if hint(id) == name => Name::Hint(id),
+    for format in LogFormat::ALL {
+        if let Some(id) = id(extension(format)).filter(|&id| data(id, format) == name) {
+            return Name::Data(id, format);
+        }
+    }
+    match id(HINT) {
+        Some(id) if hint(id) == name => Name::Hint(id),
         _ => Name::Foreign,
     }
 }
@@ -91,10 +103,12 @@ mod tests {
     #[test]
     fn what_is_built_is_parsed() {
         for id in [1, 42, 9_999_999_999, 10_000_000_000, u64::MAX] {
-            assert_eq!(parse(&data(FileId(id))), Name::Data(FileId(id)));
+            for format in LogFormat::ALL {
+                assert_eq!(parse(&data(FileId(id), format)), Name::Data(FileId(id), format));
+            }
             assert_eq!(parse(&hint(FileId(id))), Name::Hint(FileId(id)));
             assert_eq!(parse(&temporary(&hint(FileId(id)))), Name::Temporary);
-            assert_eq!(parse(&temporary(&data(FileId(id)))), Name::Staged(FileId(id)));
+            assert_eq!(parse(&temporary(&data(FileId(id), LogFormat::Json))), Name::Staged(FileId(id)));
         }
         assert_eq!(parse(LOCK), Name::Lock);
         assert_eq!(parse(MANIFEST), Name::Manifest);
@@ -109,6 +123,9 @@ mod tests {
     fn what_only_resembles_a_name_is_foreign() {
         for name in [
             "1.data",
+            "1.csv",
+            "0000000001.json",
+            "0000000001.json.tmp",
             "0000000000.data",
             "00000000001.data",
             "+000000001.data",

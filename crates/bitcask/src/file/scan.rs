@@ -10,10 +10,11 @@ use super::data_file::DataFile;
 use crate::error::Result;
 use crate::format::Defect;
 use crate::format::checksum::{checksum, extend};
-use crate::format::codec::{Codec, LogRecord};
+use crate::format::codec::{Codec, LogRecord, Record};
 use crate::format::footer::Footer;
 use crate::format::position::LogPosition;
 use crate::format::record::{FIXED_LEN, Kind, RecordHeader, Seed};
+use crate::format::text::{self, Text};
 
 /// How much is read at once. Values up to this size are handed over whole.
 const WINDOW: usize = 256 << 10;
@@ -84,6 +85,8 @@ pub(crate) struct Scanner<'f> {
     offset: u64,
     end: u64,
     checksum: u32,
+    /// The last line, decoded.
+    line: Option<Record>,
 }
 
 impl<'f> Scanner<'f> {
@@ -93,7 +96,15 @@ impl<'f> Scanner<'f> {
         let mut header = vec![0; usize::try_from(first.min(end)).unwrap_or(0)];
         file.read(&mut header, 0)?;
         let checksum = checksum(&header);
-        Ok(Self { file, buffer: Vec::new(), buffer_at: first, offset: first, end: end.max(first), checksum })
+        Ok(Self {
+            file,
+            buffer: Vec::new(),
+            buffer_at: first,
+            offset: first,
+            end: end.max(first),
+            checksum,
+            line: None,
+        })
     }
 
     /// A scan from `start`, where a record starts; its checksum means nothing.
@@ -119,7 +130,78 @@ impl<'f> Scanner<'f> {
         }
         match self.file.codec() {
             Codec::Binary(seed) => self.next_binary(seed, room),
+            Codec::Text(text) => self.next_line(text, room),
         }
+    }
+
+    /// The next line, given how many bytes the scan may still read.
+    fn next_line(&mut self, text: Text, room: u64) -> Result<Scanned<'_>> {
+        let len = match self.line_len(text, room)? {
+            Ok(len) => len,
+            Err(defect) => return Ok(Scanned::Defect(defect)),
+        };
+        let offset = self.offset;
+        if u32::try_from(offset).is_err() {
+            return Ok(Scanned::Defect(Defect::newer("a record that starts behind 4 GiB")));
+        }
+        let so_far = self.checksum;
+        let line = self.window(len)?;
+        let (decoded, file_checksum) = (text.decode(line), extend(so_far, line));
+        match decoded {
+            Err(defect) => Ok(Scanned::Defect(defect)),
+            Ok(record) => {
+                self.checksum = file_checksum;
+                self.offset = offset + len as u64;
+                let record = self.line.insert(record);
+                let (header, value) = (record.header, ScannedValue::Whole(record.value()));
+                Ok(Scanned::Record(ScannedRecord {
+                    offset,
+                    len: len as u64,
+                    header,
+                    key: record.key(),
+                    value,
+                }))
+            }
+        }
+    }
+
+    /// How long the next line is: found in what is read already, then in a window, or else step by step. Then it is not
+    /// kept, and its length is not believed, before its checksum fits.
+    fn line_len(&mut self, text: Text, room: u64) -> Result<Result<usize, Defect>> {
+        if let Some(len) = text::line_len(self.buffered()) {
+            return Ok(Ok(len));
+        }
+        let look = usize::try_from(room).unwrap_or(usize::MAX).min(WINDOW);
+        let window = self.window(look)?;
+        if let Some(len) = text::line_len(window) {
+            return Ok(Ok(len));
+        }
+        let covered_start = text.syntax.covered_start();
+        let Some(stored) = text.syntax.stored_crc(window).filter(|_| look == WINDOW) else {
+            return Ok(Err(text::not_ended()));
+        };
+        let mut crc = text.crc_of(&window[covered_start..]);
+        let mut piece = vec![0; WINDOW];
+        let mut len = look as u64;
+        let len_max = room.min(Text::LINE_MAX);
+        while len < len_max {
+            let step = usize::try_from(len_max - len).unwrap_or(WINDOW).min(WINDOW);
+            self.file.read(&mut piece[..step], self.offset + len)?;
+            if let Some(end) = text::line_len(&piece[..step]) {
+                crc = extend(crc, &piece[..end - 1]);
+                let len = usize::try_from(len).ok().and_then(|len| len.checked_add(end));
+                return Ok(len.filter(|_| crc == stored).ok_or_else(text::does_not_fit));
+            }
+            crc = extend(crc, &piece[..step]);
+            len += step as u64;
+        }
+        Ok(Err(text::not_ended()))
+    }
+
+    /// What is read already of the file from where the next record starts.
+    fn buffered(&self) -> &[u8] {
+        let start = usize::try_from(self.offset.saturating_sub(self.buffer_at)).unwrap_or(usize::MAX);
+        self.buffer.get(start..).unwrap_or_default()
     }
 
     /// The next record, given how many bytes the scan may still read.
@@ -213,7 +295,7 @@ pub(crate) fn claims_behind(file: &DataFile, from: u64) -> Result<Vec<LogPositio
     let mut window = Vec::new();
     while at < end {
         // Consecutive windows overlap by the longest record that is looked for.
-        let len = (end - at).min((WINDOW + Codec::LOG_RECORD_MAX) as u64);
+        let len = (end - at).min((WINDOW + file.codec().log_record_max()) as u64);
         window.resize(usize::try_from(len).unwrap_or(WINDOW), 0);
         file.read(&mut window, at)?;
         let starts = usize::try_from(len.min(WINDOW as u64)).unwrap_or(WINDOW);

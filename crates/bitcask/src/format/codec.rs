@@ -7,12 +7,14 @@
 use super::checksum::checksum;
 use super::file_header::LogFormat;
 use super::record::{Kind, RecordHeader, Seed};
+use super::text::{Text, line_len};
 use super::{Defect, footer, position, record};
 
 /// How the records of one file are written. It is asked at every put and get, so it is no trait object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Codec {
     Binary(Seed),
+    Text(Text),
 }
 
 /// A value up to this size is copied behind its front, so that a record is one copy or one system call.
@@ -21,19 +23,37 @@ const ONE_PIECE: usize = 16 << 10;
 /// What is computed of a record about a key before its place and its time are known, which is under the writer lock.
 pub(crate) struct Prepared {
     pub(crate) value_crc: u32,
+    /// In a text format, what the line ends with; empty in the binary one.
+    entry: Vec<u8>,
 }
 
 impl Prepared {
-    pub(crate) fn new(format: LogFormat, value: &[u8]) -> Self {
-        match format {
-            LogFormat::Binary => Self { value_crc: checksum(value) },
-        }
+    pub(crate) fn new(format: LogFormat, kind: Kind, key: &[u8], value: &[u8]) -> Self {
+        Self { value_crc: checksum(value), entry: entry(format, kind, key, value) }
+    }
+
+    /// For a record that is copied, whose value has kept its checksum.
+    pub(crate) fn carried(format: LogFormat, header: &RecordHeader, key: &[u8], value: &[u8]) -> Self {
+        Self { value_crc: header.value_crc, entry: entry(format, header.kind, key, value) }
     }
 
     /// Bytes of the record on disk, or a few more.
     pub(crate) fn len_max(&self, header: &RecordHeader) -> u64 {
-        header.record_len()
+        match self.entry.len() {
+            0 => header.record_len(),
+            len => Text::FRONT_MAX + len as u64,
+        }
     }
+}
+
+/// What the line of a record ends with; nothing in the binary format.
+#[inline]
+fn entry(format: LogFormat, kind: Kind, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut entry = Vec::new();
+    if let Some(syntax) = format.syntax() {
+        syntax.append_entry(kind, key, value, &mut entry);
+    }
+    entry
 }
 
 /// A record of the log's own, whole.
@@ -53,6 +73,20 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    pub(super) fn from_parts(header: RecordHeader, key: Vec<u8>, value: &[u8]) -> Self {
+        let value_start = key.len();
+        let mut bytes = key;
+        bytes.extend_from_slice(value);
+        Self { header, bytes, key_start: 0, value_start }
+    }
+
+    /// The same in memory that is there: who reads many values reads all into the same.
+    fn moved_to(self, mut memory: Vec<u8>) -> Self {
+        memory.clear();
+        memory.extend_from_slice(&self.bytes);
+        Self { bytes: memory, ..self }
+    }
+
     pub(crate) fn key(&self) -> &[u8] {
         &self.bytes[self.key_start..self.value_start]
     }
@@ -82,42 +116,72 @@ impl Record {
 impl Codec {
     /// The codec of a file in this format with this salt.
     pub(crate) fn new(format: LogFormat, salt: u64) -> Self {
-        match format {
-            LogFormat::Binary => Self::Binary(Seed::new(salt)),
+        let seed = Seed::new(salt);
+        match format.syntax() {
+            Some(syntax) => Self::Text(Text { syntax, seed }),
+            None => Self::Binary(seed),
         }
     }
 
+    /// No record of the log's own takes more bytes than this, in whatever format.
+    pub(crate) const LOG_RECORD_MAX: usize = Text::LOG_RECORD_MAX;
+
     /// No record of the log's own takes more bytes than this.
-    pub(crate) const LOG_RECORD_MAX: usize = record::FIXED_LEN + footer::PAYLOAD_LEN;
+    pub(crate) const fn log_record_max(self) -> usize {
+        match self {
+            Self::Binary(_) => record::FIXED_LEN + footer::PAYLOAD_LEN,
+            Self::Text(_) => Text::LOG_RECORD_MAX,
+        }
+    }
 
     /// No sync marker takes more bytes than this.
     pub(crate) const fn marker_len_max(self) -> u64 {
         match self {
             Self::Binary(_) => (record::FIXED_LEN + position::LEN) as u64,
+            Self::Text(_) => Text::MARKER_MAX,
         }
     }
 
-    /// Appends the record about a key, as it has to be at `offset`, to `out`; what is returned of the value follows it
-    /// on disk: a large value is not copied.
+    /// Bytes of a file's link, or a few more: for reports, and for judging whether a merge is worth it.
+    pub(crate) const fn link_len(self) -> u64 {
+        match self {
+            Self::Binary(_) => (record::FIXED_LEN + position::LEN) as u64,
+            Self::Text(text) => text.syntax.link_len(),
+        }
+    }
+
+    /// Whether a record checks at its own offset only.
+    pub(crate) const fn binds_offset(self) -> bool {
+        matches!(self, Self::Binary(_))
+    }
+
+    /// Appends the record about a key, as it has to be at `offset`, to `out`; what is returned follows it on disk:
+    /// the bulk of a large one is not copied.
+    #[inline]
     pub(crate) fn encode<'v>(
         self,
         header: &RecordHeader,
         offset: u64,
         key: &[u8],
         value: &'v [u8],
-        _prepared: &Prepared,
+        prepared: &'v Prepared,
         out: &mut Vec<u8>,
     ) -> &'v [u8] {
-        match self {
+        let rest = match self {
             Self::Binary(seed) => {
                 header.encode_front(seed, offset, key, out);
-                if value.len() > ONE_PIECE {
-                    return value;
-                }
-                out.extend_from_slice(value);
-                &[]
+                value
             }
+            Self::Text(text) => {
+                text.encode_front(header, &prepared.entry, out);
+                &prepared.entry
+            }
+        };
+        if rest.len() > ONE_PIECE {
+            return rest;
         }
+        out.extend_from_slice(rest);
+        &[]
     }
 
     /// Appends a record of the log's own, as it has to be at `offset`, to `out`.
@@ -135,10 +199,11 @@ impl Codec {
                 header.encode_front(seed, offset, &[], out);
                 out.extend_from_slice(payload);
             }
+            Self::Text(text) => text.encode_log(&header, payload, out),
         }
     }
 
-    /// The record of the log's own at the start of `bytes`, when one is there whole. [`Codec::LOG_RECORD_MAX`] bytes,
+    /// The record of the log's own at the start of `bytes`, when one is there whole. [`Codec::log_record_max`] bytes,
     /// or all to the end of the file, are enough.
     pub(crate) fn decode_log(self, bytes: &[u8], offset: u64) -> Option<LogRecord> {
         match self {
@@ -149,6 +214,7 @@ impl Codec {
                 let is_whole = checksum(payload) == header.value_crc;
                 is_whole.then(|| LogRecord { kind: header.kind, payload: payload.to_vec() })
             }
+            Self::Text(text) => text.decode_log(bytes),
         }
     }
 
@@ -159,6 +225,7 @@ impl Codec {
                 .first_chunk::<{ record::FIXED_LEN }>()
                 // Kind, flags, and no key.
                 .is_some_and(|fixed| (4..=6).contains(&fixed[16]) && fixed[17..20] == [0, 0, 0]),
+            Self::Text(text) => text.syntax.stored_crc(bytes).is_some(),
         }
     }
 
@@ -169,17 +236,20 @@ impl Codec {
                 let (kind, flags, has_key) = (fixed[16], fixed[17], fixed[18..20] != [0, 0]);
                 (1..=7).contains(&kind) && flags < 16 && (kind <= 2) == has_key
             }),
+            Self::Text(text) => text.syntax.stored_crc(bytes).is_some(),
         }
     }
 
-    /// Where in `tail`, the last [`Codec::LOG_RECORD_MAX`] bytes of a file or all of it, the footer starts if there is one.
+    /// Where in `tail`, the last [`Codec::log_record_max`] bytes of a file or all of it, the footer starts if there is one.
     pub(crate) fn footer_start(self, tail: &[u8]) -> Option<usize> {
         match self {
-            Self::Binary(_) => tail.len().checked_sub(record::FIXED_LEN + footer::PAYLOAD_LEN),
+            Self::Binary(_) => tail.len().checked_sub(self.log_record_max()),
+            Self::Text(_) => Text::last_line(tail),
         }
     }
 
     /// Decodes and checks the record at the start of `bytes`, which may go on behind it.
+    #[inline]
     pub(crate) fn decode(self, bytes: Vec<u8>, offset: u64) -> Result<Record, Defect> {
         let record = self.decode_unsound(bytes, offset)?;
         if record.is_sound() {
@@ -190,6 +260,7 @@ impl Codec {
     }
 
     /// As [`Codec::decode`], whether or not the value fits where it has a checksum of its own.
+    #[inline]
     pub(crate) fn decode_unsound(self, mut bytes: Vec<u8>, offset: u64) -> Result<Record, Defect> {
         match self {
             Self::Binary(seed) => {
@@ -201,6 +272,7 @@ impl Codec {
                 bytes.truncate(len);
                 Ok(Record { header, bytes, key_start: header.key_start(), value_start: header.front_len() })
             }
+            Self::Text(text) => text.decode_first(&bytes).map(|record| record.moved_to(bytes)),
         }
     }
 
@@ -210,6 +282,9 @@ impl Codec {
             Self::Binary(_) => {
                 bytes.first_chunk().map_or(record::FRONT_MAX, RecordHeader::unproven_front_len)
             }
+            // A line checks as a whole.
+            Self::Text(_) if line_len(bytes).is_some() => bytes.len(),
+            Self::Text(_) => usize::MAX,
         }
     }
 
@@ -222,6 +297,7 @@ impl Codec {
                 bytes.truncate(value_start);
                 Ok(Record { header, bytes, key_start: header.key_start(), value_start })
             }
+            Self::Text(text) => text.decode_first(&bytes),
         }
     }
 }

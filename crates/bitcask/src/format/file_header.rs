@@ -1,10 +1,10 @@
-//! The header of a data file.
+//! The header of a data file. Of a text file it is a line: see [`text::header`]. Of a binary one:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic `bitcaskD` |
 //! | 8 | 4 | version |
-//! | 12 | 1 | log format: 1 binary |
+//! | 12 | 1 | log format: 1, binary |
 //! | 13 | 3 | zero |
 //! | 16 | 16 | store id |
 //! | 32 | 8 | file id |
@@ -20,6 +20,7 @@
 
 use super::checksum::checksum;
 use super::position::FileId;
+use super::text::{self, Syntax};
 use super::{Defect, Reader, VERSION};
 
 const MAGIC: [u8; 8] = *b"bitcaskD";
@@ -29,24 +30,56 @@ const CHECKSUM_LEN: usize = 4;
 /// The most inputs that a header may name: a run of files of at most this many.
 pub(crate) const INPUTS_MAX: usize = 4096;
 
-/// How the records of a log are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogFormat {
+/// How the records of a store's log are written. Chosen when a store is made, and kept by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// The shortest and the fastest, and the only one that is mapped into memory.
+    #[default]
     Binary,
+    /// JSON Lines: each record is a line with an object, which `grep`, `jq` and editors understand. Keys and values that
+    /// are not text of one line are in base64.
+    Json,
+    /// CSV by RFC 4180 with the names of the columns in the first line, for spreadsheets and databases; otherwise as
+    /// [`LogFormat::Json`].
+    Csv,
 }
 
 impl LogFormat {
+    pub(crate) const ALL: [Self; 3] = [Self::Binary, Self::Json, Self::Csv];
+
+    /// The word for it: `binary`, `json` or `csv`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Json => "json",
+            Self::Csv => "csv",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The text that its files consist of, if they do.
+    pub(crate) fn syntax(self) -> Option<Syntax> {
+        match self {
+            Self::Binary => None,
+            Self::Json => Some(Syntax::Json),
+            Self::Csv => Some(Syntax::Csv),
+        }
+    }
+
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             Self::Binary => 1,
+            Self::Json => 2,
+            Self::Csv => 3,
         }
     }
 
     pub(crate) fn from_byte(byte: u8) -> Result<Self, Defect> {
-        match byte {
-            1 => Ok(Self::Binary),
-            other => Err(Defect::newer(format!("log format {other}"))),
-        }
+        let known = Self::ALL.into_iter().find(|format| format.to_byte() == byte);
+        known.ok_or_else(|| Defect::newer(format!("log format {byte}")))
     }
 }
 
@@ -64,12 +97,37 @@ pub(crate) struct FileHeader {
 }
 
 impl FileHeader {
-    /// How many bytes [`FileHeader::encode`] gives: the offset of the file's first record.
-    pub(crate) fn len(&self) -> u64 {
-        (FRONT_LEN + 8 * self.inputs.len() + CHECKSUM_LEN) as u64
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self.format.syntax() {
+            Some(syntax) => text::header::encode(syntax, self),
+            None => self.encode_binary(),
+        }
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// How many bytes it takes to decode the header that begins with `front`: not proven yet, but bounded.
+    pub(crate) fn len_max(format: LogFormat, front: &[u8]) -> usize {
+        match format.syntax() {
+            Some(syntax) if text::header::is_whole(syntax, front) => front.len(),
+            Some(_) => text::header::LEN_MAX,
+            None => Self::binary_len(front).unwrap_or(FRONT_LEN),
+        }
+    }
+
+    /// Decodes the header at the front of `bytes`, which may go on behind it. Also gives its length, which is the offset
+    /// of the file's first record.
+    pub(crate) fn decode(format: LogFormat, bytes: &[u8]) -> Result<(Self, u64), Defect> {
+        let (header, len) = match format.syntax() {
+            Some(syntax) => text::header::decode(syntax, bytes)?,
+            None => Self::decode_binary(bytes)?,
+        };
+        if header.format != format {
+            let what = format!("its header says that it is {}", header.format.name());
+            return Err(Defect::damaged(what));
+        }
+        Ok((header, len as u64))
+    }
+
+    fn encode_binary(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -89,14 +147,13 @@ impl FileHeader {
     }
 
     /// How many bytes the header takes whose first 64 are `front`; `None` when that cannot be a header.
-    pub(crate) fn encoded_len(front: &[u8]) -> Option<usize> {
+    fn binary_len(front: &[u8]) -> Option<usize> {
         let count = u32::from_le_bytes(*front.get(60..)?.first_chunk()?);
         let count = usize::try_from(count).ok().filter(|&count| count <= INPUTS_MAX)?;
         Some(FRONT_LEN + 8 * count + CHECKSUM_LEN)
     }
 
-    /// Decodes the header at the front of `bytes`, which may go on behind it.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Defect> {
+    fn decode_binary(bytes: &[u8]) -> Result<(Self, usize), Defect> {
         if bytes.first_chunk() != Some(&MAGIC) {
             return Err(Defect::damaged("it does not begin with the magic number of a data file"));
         }
@@ -111,13 +168,14 @@ impl FileHeader {
             return Err(Defect::newer(format!("version {version} of the file format")));
         }
         let damaged = || Defect::damaged("the checksum of the file header does not fit");
-        let len = Self::encoded_len(bytes).ok_or_else(damaged)?;
+        let len = Self::binary_len(bytes).ok_or_else(damaged)?;
         let whole = bytes.get(..len).ok_or_else(damaged)?;
         let (covered, stored) = whole.split_last_chunk::<CHECKSUM_LEN>().ok_or_else(damaged)?;
         if checksum(covered) != u32::from_le_bytes(*stored) {
             return Err(damaged());
         }
-        Self::decode_covered(reader).ok_or_else(damaged)?
+        let header = Self::decode_covered(reader).ok_or_else(damaged)??;
+        Ok((header, len))
     }
 
     /// The fields behind the version, once the checksum fits.
@@ -142,9 +200,13 @@ impl FileHeader {
 mod tests {
     use super::*;
 
-    fn header(inputs: &[u64]) -> FileHeader {
+    fn headers(inputs: &[u64]) -> impl Iterator<Item = FileHeader> {
+        LogFormat::ALL.into_iter().map(|format| header(format, inputs))
+    }
+
+    fn header(format: LogFormat, inputs: &[u64]) -> FileHeader {
         FileHeader {
-            format: LogFormat::Binary,
+            format,
             store: StoreId(*b"0123456789abcdef"),
             id: FileId(3),
             salt: 0x1122_3344_5566_7788,
@@ -154,40 +216,68 @@ mod tests {
 
     #[test]
     fn a_header_comes_back_with_and_without_inputs() {
-        for header in [header(&[]), header(&[1, 2, 900])] {
+        let most: Vec<u64> = (0..4096).map(|n| u64::MAX - n).collect();
+        for header in headers(&[]).chain(headers(&[1, 2, 900])).chain(headers(&most)) {
             let mut bytes = header.encode();
-            assert_eq!(bytes.len() as u64, header.len());
-            assert_eq!(FileHeader::encoded_len(&bytes), Some(bytes.len()));
-            bytes.extend_from_slice(b"what follows");
-            assert_eq!(FileHeader::decode(&bytes), Ok(header));
+            let len = bytes.len();
+            let front = &bytes[..len.min(64)];
+            assert!((len..=text::header::LEN_MAX).contains(&FileHeader::len_max(header.format, front)));
+            bytes.extend_from_slice(b"what follows\n");
+            assert_eq!(FileHeader::decode(header.format, &bytes), Ok((header, len as u64)));
         }
     }
 
     #[test]
     fn a_header_with_any_bit_flipped_or_any_byte_missing_is_refused() {
-        let bytes = header(&[5]).encode();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(FileHeader::decode(&flipped).is_err(), "bit {bit}");
+        for header in headers(&[5]) {
+            let bytes = header.encode();
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(FileHeader::decode(header.format, &flipped).is_err(), "bit {bit} of {header:?}");
+            }
+            for len in 0..bytes.len() {
+                let decoded = FileHeader::decode(header.format, &bytes[..len]);
+                assert!(decoded.is_err(), "{len} bytes of {header:?}");
+            }
         }
-        for len in 0..bytes.len() {
-            assert!(FileHeader::decode(&bytes[..len]).is_err(), "{len} bytes");
+    }
+
+    #[test]
+    fn a_header_of_another_format_is_refused() {
+        for header in headers(&[]) {
+            for format in LogFormat::ALL.into_iter().filter(|&format| format != header.format) {
+                assert!(matches!(FileHeader::decode(format, &header.encode()), Err(Defect::Damaged(_))));
+            }
         }
     }
 
     #[test]
     fn a_later_version_and_unknown_flags_are_newer_not_damaged() {
-        let mut later = header(&[]).encode();
+        let mut later = header(LogFormat::Binary, &[]).encode();
         later[8] = 2;
-        assert!(matches!(FileHeader::decode(&later), Err(Defect::Newer(_))));
+        assert!(matches!(FileHeader::decode(LogFormat::Binary, &later), Err(Defect::Newer(_))));
         for flags_at in [48, 52] {
-            let mut flagged = header(&[]).encode();
+            let mut flagged = header(LogFormat::Binary, &[]).encode();
             flagged[flags_at] = 1;
             let len = flagged.len();
             let sum = checksum(&flagged[..len - 4]);
             flagged[len - 4..].copy_from_slice(&sum.to_le_bytes());
-            assert!(matches!(FileHeader::decode(&flagged), Err(Defect::Newer(_))));
+            assert!(matches!(FileHeader::decode(LogFormat::Binary, &flagged), Err(Defect::Newer(_))));
         }
+    }
+
+    #[test]
+    fn a_line_of_a_later_version_or_with_an_unknown_member_is_newer_not_damaged() {
+        for (format, version) in [(LogFormat::Json, "\"version\":1"), (LogFormat::Csv, "version=1")] {
+            let line = String::from_utf8(header(format, &[]).encode()).unwrap();
+            let later = line.replace(version, &version.replace('1', "2"));
+            assert!(matches!(FileHeader::decode(format, later.as_bytes()), Err(Defect::Newer(_))), "{later}");
+        }
+        let line = String::from_utf8(header(LogFormat::Json, &[]).encode()).unwrap();
+        let mut line = line.replace('}', ",\"dictionary\":7}").into_bytes();
+        let crc = checksum(&line[Syntax::Json.covered_start()..line.len() - 1]);
+        line[8..16].copy_from_slice(format!("{crc:08x}").as_bytes());
+        assert!(matches!(FileHeader::decode(LogFormat::Json, &line), Err(Defect::Newer(_))));
     }
 }

@@ -10,10 +10,12 @@ pub(crate) mod file_header;
 pub(crate) mod footer;
 pub(crate) mod hint;
 pub(crate) mod manifest;
+mod payload;
 pub(crate) mod position;
 pub(crate) mod record;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 
 use std::fmt;
 
@@ -38,6 +40,15 @@ impl Defect {
 
     pub(crate) fn newer(what: impl Into<String>) -> Self {
         Self::Newer(what.into())
+    }
+
+    /// As it is told of a line with this number.
+    pub(crate) fn on_line(self, line: Option<u64>) -> Self {
+        let Some(line) = line else { return self };
+        match self {
+            Self::Damaged(what) => Self::Damaged(format!("line {line}: {what}")),
+            Self::Newer(what) => Self::Newer(format!("line {line}: {what}")),
+        }
     }
 
     /// The public error for this defect at `offset` of `file`.

@@ -83,6 +83,11 @@ impl Kind {
         }
     }
 
+    /// The kind with this number that may be ignored, if it may.
+    pub(crate) fn ignorable(number: u8) -> Option<Self> {
+        (number >= FIRST_IGNORABLE).then_some(Self::Ignorable(number))
+    }
+
     /// Whether records of this kind are about a key.
     pub(crate) fn has_key(self) -> bool {
         matches!(self, Self::Value | Self::Tombstone)
@@ -110,6 +115,11 @@ pub(crate) struct Seed(u32);
 impl Seed {
     pub(crate) fn new(salt: u64) -> Self {
         Self(checksum::checksum(&salt.to_le_bytes()))
+    }
+
+    /// The checksum of the salt alone.
+    pub(super) fn get(self) -> u32 {
+        self.0
     }
 
     /// The header crc of the front at `offset` whose bytes after the crc are `covered`.

@@ -7,7 +7,8 @@
 use std::fmt::Write;
 
 use super::checksum::checksum;
-use super::file_header::FileHeader;
+use super::codec::Codec;
+use super::file_header::{FileHeader, LogFormat};
 use super::footer::{Ending, Footer};
 use super::hint::{self, HintHeader};
 use super::manifest::Manifest;
@@ -15,8 +16,22 @@ use super::position::LogPosition;
 use super::record::{Kind, RecordHeader, Seed};
 use crate::keydir::Keydir;
 
+macro_rules! text_fixture {
+    ($store:literal, $name:literal) => {
+        ($name, include_str!(concat!("../../tests/fixtures/v1/", $store, "/", $name)))
+    };
+}
+
+const TEXT_FIXTURES: [(&str, &str); 4] = [
+    text_fixture!("json-document", "0000000001.jsonl"),
+    text_fixture!("json-document", "0000000002.jsonl"),
+    text_fixture!("csv-document", "0000000001.csv"),
+    text_fixture!("csv-document", "0000000002.csv"),
+];
+
 const DOCUMENT: &str = include_str!("../../../../docs/format.md");
 const FENCE: &str = "```bytes ";
+const TEXT_FENCE: &str = "```lines ";
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -32,12 +47,12 @@ const FIXTURE: [(&str, &[u8]); 5] = [
     fixture!("MANIFEST"),
 ];
 
-/// The lines of all blocks about the file `name`.
-fn printed(name: &str) -> String {
+/// The lines of all blocks about the file `name` that begin with this fence.
+fn printed(fence: &str, name: &str) -> String {
     let mut lines = String::new();
     let mut inside = false;
     for line in DOCUMENT.lines() {
-        match line.strip_prefix(FENCE) {
+        match line.strip_prefix(fence) {
             Some(file) => inside = file == name,
             None if line.starts_with("```") => inside = false,
             None if inside => lines = lines + line + "\n",
@@ -90,8 +105,8 @@ impl<'a> Printer<'a> {
     }
 
     fn data_file(&mut self) {
-        let header = FileHeader::decode(self.bytes).unwrap();
-        assert_eq!(header.encode(), self.bytes[..usize::try_from(header.len()).unwrap()]);
+        let (header, len) = FileHeader::decode(LogFormat::Binary, self.bytes).unwrap();
+        assert_eq!(header.encode(), self.bytes[..usize::try_from(len).unwrap()]);
         self.field(8, "magic: bitcaskD");
         self.field(4, "version: 1");
         self.field(1, format!("log format: {} ({:?})", header.format.to_byte(), header.format));
@@ -230,10 +245,10 @@ impl<'a> Printer<'a> {
 
 #[test]
 fn every_byte_printed_in_the_document_means_what_it_says_there() {
-    let manifest = Manifest::decode(&bytes_of(&printed("MANIFEST"))).unwrap();
+    let manifest = Manifest::decode(&bytes_of(&printed(FENCE, "MANIFEST"))).unwrap();
     let keydir = Keydir::new(manifest.secret.0);
     for (name, fixture) in FIXTURE {
-        let lines = printed(name);
+        let lines = printed(FENCE, name);
         let bytes = bytes_of(&lines);
         let mut printer = Printer::new(&bytes);
         match name {
@@ -244,5 +259,27 @@ fn every_byte_printed_in_the_document_means_what_it_says_there() {
         assert_eq!(printer.offset, bytes.len(), "{name}");
         assert!(lines == printer.lines, "{name} is printed as\n{lines}but its bytes say\n{}", printer.lines);
         assert!(bytes == fixture, "{name} is not the fixture's");
+    }
+}
+
+#[test]
+fn every_line_printed_in_the_document_is_a_fixture_s_and_is_read() {
+    for (name, fixture) in TEXT_FIXTURES {
+        assert!(printed(TEXT_FENCE, name) == fixture, "{name} is not the fixture's");
+        let format = if name.ends_with(".csv") { LogFormat::Csv } else { LogFormat::Json };
+        let (header, first_record) = FileHeader::decode(format, fixture.as_bytes()).unwrap();
+        assert_eq!(header.encode(), fixture.as_bytes()[..usize::try_from(first_record).unwrap()]);
+        let codec = Codec::new(format, header.salt);
+        let mut offset = first_record;
+        for line in fixture[usize::try_from(first_record).unwrap()..].split_inclusive('\n') {
+            let record = codec.decode(line.as_bytes().to_vec(), offset).unwrap();
+            if record.header.kind == Kind::Footer {
+                let footer = Footer::decode(record.value()).unwrap();
+                let before = &fixture.as_bytes()[..usize::try_from(offset).unwrap()];
+                assert_eq!((footer.data_len, footer.checksum), (offset, checksum(before)), "{name}");
+            }
+            offset += line.len() as u64;
+        }
+        assert_eq!(offset, fixture.len() as u64, "{name}");
     }
 }

@@ -99,10 +99,10 @@ impl Store {
     fn seal_output(&self, output: &DataFile, inventory: Inventory) -> Result<(Arc<DataFile>, Hints)> {
         output.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp())?;
         output.sync()?;
-        let (data_len, store) = (inventory.end, self.identity.store);
-        let hints = inventory.into_hints(store, output, &self.keydir);
+        let data_len = inventory.end;
+        let hints = inventory.into_hints(self.identity.store, output, &self.keydir);
         hints.write_if_possible(&*self.dir);
-        let file = DataFile::open(&*self.dir, output.id(), store, output.slot(), Access::Read, 0)?;
+        let file = DataFile::open(&*self.dir, output.id(), &self.identity, output.slot(), Access::Read, 0)?;
         file.set_data_len(data_len);
         file.raise_synced_len(data_len);
         Ok((file, hints))

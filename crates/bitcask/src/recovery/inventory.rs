@@ -1,6 +1,8 @@
 //! What one scan of a data file finds: enough for its footer, its hint file, the keydir, and the search for the end
 //! of the log.
 
+use std::collections::HashSet;
+
 use crate::error::Result;
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
@@ -80,6 +82,10 @@ pub(crate) struct Inventory {
     tally: Tally,
     drafts: Vec<Draft>,
     entries: Vec<u8>,
+    /// Whether records check anywhere in the file, so that one may be there twice.
+    is_movable: bool,
+    /// Then: the keys of the records with the last timestamp.
+    keys_of_timestamp: HashSet<Digest>,
 }
 
 impl Inventory {
@@ -93,6 +99,8 @@ impl Inventory {
             tally: Tally::default(),
             drafts: Vec::new(),
             entries: Vec::new(),
+            is_movable: !file.codec().binds_offset(),
+            keys_of_timestamp: HashSet::new(),
         };
         let mut scanner = Scanner::new(file, limit)?;
         let mut open_batch = None;
@@ -102,7 +110,7 @@ impl Inventory {
             match scanner.next()? {
                 Scanned::End => break,
                 Scanned::Defect(Defect::Newer(what)) => {
-                    return Err(Defect::Newer(what).at(file.name(), inventory.end));
+                    return Err(file.defect_at(Defect::Newer(what), inventory.end));
                 }
                 Scanned::Defect(defect) => {
                     inventory.defect = Some(defect);
@@ -116,7 +124,7 @@ impl Inventory {
                         inventory.defect = record.is_damaged().then(torn);
                         break;
                     }
-                    if let Some(defect) = inventory.add(&record, &mut open_batch, keydir) {
+                    if let Some(defect) = inventory.add(file, &record, &mut open_batch, keydir) {
                         inventory.defect = Some(defect);
                         break;
                     }
@@ -137,6 +145,27 @@ impl Inventory {
         self.entries.truncate(batch.entries);
         self.damaged.truncate(batch.damaged);
         self.defect.get_or_insert_with(|| Defect::damaged("a batch without its end"));
+    }
+
+    /// What shows that a record that checks anywhere in its file was put there, or what stood before it taken away.
+    fn look_for_moved(
+        &mut self,
+        file: &DataFile,
+        record: &ScannedRecord<'_>,
+        keydir: &Keydir,
+    ) -> Option<Defect> {
+        if record.header.timestamp > self.tally.last_timestamp {
+            self.keys_of_timestamp.clear();
+        }
+        // A commit has a timestamp of its own, and a key occurs once in it.
+        let has_key = record.header.kind.has_key();
+        if has_key && !self.keys_of_timestamp.insert(keydir.digest(record.key)) {
+            return Some(Defect::damaged("a record that is there twice"));
+        }
+        // A claim is about what stands before it.
+        let is_past = |claim: LogPosition| claim.file == file.id() && claim.offset > record.offset;
+        let what = "records that a sync had covered are missing before this one";
+        record.claim(file).is_some_and(is_past).then(|| Defect::damaged(what))
     }
 
     /// Follows a record into, through, or out of a batch; what is wrong with it there.
@@ -180,6 +209,7 @@ impl Inventory {
 
     fn add(
         &mut self,
+        file: &DataFile,
         record: &ScannedRecord<'_>,
         open_batch: &mut Option<OpenBatch>,
         keydir: &Keydir,
@@ -187,6 +217,11 @@ impl Inventory {
         let header = &record.header;
         if header.timestamp < self.tally.last_timestamp {
             return Some(Defect::damaged("a record older than the one before it"));
+        }
+        if self.is_movable
+            && let Some(defect) = self.look_for_moved(file, record, keydir)
+        {
+            return Some(defect);
         }
         if let Some(defect) = self.follow_batch(open_batch, record) {
             return Some(defect);

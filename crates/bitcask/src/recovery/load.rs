@@ -89,7 +89,7 @@ impl Loader<'_> {
         let file = &source.file;
         let inventory = Inventory::take(file, file.data_len(), self.keydir)?;
         if let Some(defect) = inventory.defect {
-            return Err(defect.at(file.name(), inventory.end));
+            return Err(file.defect_at(defect, inventory.end));
         }
         if inventory.end != file.data_len() {
             return Err(Error::corruption(

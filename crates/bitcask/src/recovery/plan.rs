@@ -179,7 +179,10 @@ fn settle_values(
             Ok((Content::Scanned(inventory), Some(what)))
         }
         None => {
-            let defect = inventory.defect.as_ref().map(ToString::to_string);
+            let defect = inventory
+                .defect
+                .clone()
+                .map(|defect| defect.on_line(file.line_at(inventory.end)).to_string());
             Ok((Content::Scanned(inventory), defect))
         }
     }

@@ -191,7 +191,7 @@ pub(crate) fn repair_on(
 fn holds_store(dir: &dyn Dir) -> Result<bool> {
     let names = dir.list().map_err(|source| Error::io("list", "the store's directory", source))?;
     let is_store = |name: &String| {
-        matches!(layout::parse(name), Name::Manifest | Name::ManifestBackup | Name::Data(_) | Name::Backup)
+        matches!(layout::parse(name), Name::Manifest | Name::ManifestBackup | Name::Data(..) | Name::Backup)
     };
     Ok(names.iter().any(is_store))
 }
@@ -260,7 +260,7 @@ fn make_hints(dir: &dyn Dir, manifest: &Manifest, watcher: Watcher<'_>) -> Resul
     let keydir = Keydir::new(manifest.secret.0);
     let mut files = Vec::new();
     for listed in &manifest.files {
-        match DataFile::open(dir, listed.id, manifest.store, Slot::FIRST, Access::Read, 0) {
+        match DataFile::open(dir, listed.id, &manifest.identity(), Slot::FIRST, Access::Read, 0) {
             Ok(file) => files.push(file),
             Err(Error::Corruption { file, offset, what }) => {
                 report.damage.push(Damage { file, offset, what })
@@ -305,7 +305,7 @@ fn make_manifest(dir: &dyn Dir, path: &Path) -> Result<Option<RepairReport>> {
         Err(error) => return Err(error),
     };
     let report = |manifest: &Manifest| RepairReport {
-        listed: manifest.files.iter().map(|file| layout::data(file.id)).collect(),
+        listed: manifest.files.iter().map(|file| layout::data(file.id, manifest.format)).collect(),
         ..RepairReport::default()
     };
     if !is_damaged && target::is_backup(dir)? {
@@ -325,7 +325,7 @@ fn make_manifest(dir: &dyn Dir, path: &Path) -> Result<Option<RepairReport>> {
     // Refuses what an open would refuse, before anything is changed.
     let open = |(index, listed): (usize, &crate::format::manifest::ListedFile)| {
         let slot = Slot::new(index).unwrap_or(Slot::FIRST);
-        DataFile::open(dir, listed.id, manifest.store, slot, Access::Read, 0)
+        DataFile::open(dir, listed.id, &manifest.identity(), slot, Access::Read, 0)
     };
     let files = manifest.files.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
     plan::plan(&files, &Keydir::new(manifest.secret.0))?;
@@ -335,7 +335,7 @@ fn make_manifest(dir: &dyn Dir, path: &Path) -> Result<Option<RepairReport>> {
     }
     manifest_file::replace(dir, &manifest).map_err(ReplaceError::into_error)?;
     for id in ordered.superseded {
-        for name in [layout::data(id), layout::hint(id)] {
+        for name in [layout::data(id, manifest.format), layout::hint(id)] {
             vfs::remove_if_present(dir, &name).map_err(|source| Error::io("remove", name, source))?;
         }
     }

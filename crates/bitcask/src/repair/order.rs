@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file::layout::{self, Name};
 use crate::file::{manifest_file, scan};
+use crate::format::file_header::LogFormat;
 use crate::format::manifest::{ListedFile, Manifest, Secret};
 use crate::format::position::FileId;
 use crate::location::Slot;
@@ -45,21 +46,21 @@ struct Place {
 /// Puts all data files of the directory in order; `None` when there is none with a whole header.
 pub(super) fn from_files(dir: &dyn Dir) -> Result<Option<Ordered>> {
     let names = dir.list().map_err(|source| Error::io("list", "the store's directory", source))?;
-    let ids: BTreeSet<FileId> = names
+    let ids: BTreeMap<FileId, LogFormat> = names
         .iter()
         .filter_map(|name| match layout::parse(name) {
-            Name::Data(id) => Some(id),
+            Name::Data(id, format) => Some((id, format)),
             _ => None,
         })
         .collect();
     let mut unfit = Vec::new();
     let mut files: BTreeMap<FileId, Arc<DataFile>> = BTreeMap::new();
-    for &id in &ids {
-        match DataFile::open_of_any_store(dir, id, Slot::FIRST, Access::Read) {
+    for (&id, &format) in &ids {
+        match DataFile::open_of_any_store(dir, id, format, Slot::FIRST, Access::Read) {
             Ok(file) => drop(files.insert(id, file)),
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
-                let name = layout::data(id);
+                let name = layout::data(id, format);
                 if may_hold_records(dir, &name)? {
                     unfit.push((name, error));
                 }
@@ -68,7 +69,7 @@ pub(super) fn from_files(dir: &dyn Dir) -> Result<Option<Ordered>> {
     }
     let Some(first) = files.values().next() else { return Ok(None) };
     let (store, format) = (first.header().store, first.header().format);
-    if let Some(other) = files.values().find(|file| file.header().store != store) {
+    if let Some(other) = files.values().find(|file| (file.header().store, file.format()) != (store, format)) {
         return Err(Error::ForeignFile {
             file: other.name().to_owned(),
             reason: format!("it is of another store than {}", first.name()),
@@ -84,7 +85,7 @@ pub(super) fn from_files(dir: &dyn Dir) -> Result<Option<Ordered>> {
     let merged_through =
         merged.filter_map(|file| file.footer().ok().flatten()).map(|it| it.last_timestamp).max();
     let inputs = files.values().flat_map(|file| file.header().inputs.iter().copied());
-    let highest_id = ids.iter().copied().chain(inputs).max().unwrap_or(FileId::FIRST);
+    let highest_id = ids.keys().copied().chain(inputs).max().unwrap_or(FileId::FIRST);
     let old = old_manifest(dir).filter(|old| old.store == store);
     let old_next = old.as_ref().map_or(FileId::FIRST, |old| old.next_file);
     let old_timestamp = old.as_ref().map_or(0, |old| old.highest_timestamp);

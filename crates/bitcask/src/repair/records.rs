@@ -71,8 +71,16 @@ fn next_record(file: &DataFile, from: u64, end: u64) -> Result<Option<u64>> {
         for start in 0..len.min(WINDOW) {
             let bytes = &window[start..];
             let offset = at + start as u64;
-            if codec.may_begin(bytes)
-                && let Some(front) = bytes.get(..codec.key_end(bytes))
+            if !codec.may_begin(bytes) {
+                continue;
+            }
+            if !codec.binds_offset() {
+                // A line has no front of its own, and may be longer than the window.
+                let mut scanner = Scanner::starting_at(file, offset, end)?;
+                if matches!(scanner.next()?, Scanned::Record(_)) {
+                    return Ok(Some(offset));
+                }
+            } else if let Some(front) = bytes.get(..codec.key_end(bytes))
                 && codec.decode_key(front.to_vec(), offset).is_ok()
             {
                 return Ok(Some(offset));

@@ -42,7 +42,8 @@ pub(super) fn salvage(
     watcher: Watcher<'_>,
 ) -> Result<RepairReport> {
     // Files that cannot even be placed in the log are lost whole.
-    let is_listed = |name: &str| manifest.files.iter().any(|listed| layout::data(listed.id) == name);
+    let is_listed =
+        |name: &str| manifest.files.iter().any(|listed| layout::data(listed.id, manifest.format) == name);
     for damage in report.damage.iter().filter(|it| it.file != layout::MANIFEST && !is_listed(&it.file)) {
         report.lost.push(lost_whole(source, damage.file.clone(), damage.what.clone()));
     }
@@ -56,7 +57,8 @@ pub(super) fn salvage(
     }
     let (dir, lock) = target::take(vfs, source, path, |dir| target::check_empty(dir, path))?;
     drop(lock);
-    let mut options = Options::new().durability(Durability::Os).max_value_size(VALUE_MAX);
+    let mut options =
+        Options::new().format(manifest.format).durability(Durability::Os).max_value_size(VALUE_MAX);
     options.maintenance = Maintenance::Callers;
     let filled = opening::open(vfs, clock, path, options).and_then(|store| {
         let mut fill_all = || {
@@ -88,11 +90,11 @@ fn open_files(dir: &dyn Dir, manifest: &Manifest, report: &mut RepairReport) -> 
             what: "the table of open files",
             remedy: "use a version of Bitcask that can open as many",
         })?;
-        match DataFile::open(dir, listed.id, manifest.store, slot, Access::Read, 0) {
+        match DataFile::open(dir, listed.id, &manifest.identity(), slot, Access::Read, 0) {
             Ok(file) => files.push(file),
             Err(error @ Error::Io { .. }) => return Err(error),
             Err(error) => {
-                let damage = damage_of(layout::data(listed.id), error);
+                let damage = damage_of(layout::data(listed.id, manifest.format), error);
                 report.lost.push(lost_whole(dir, damage.file, damage.what));
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::ledger::open_at;
+use super::ways::Way;
 use crate::vfs::sim::{CrashModel, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Error, Io, Options, PutOptions, Update};
 
@@ -17,9 +18,12 @@ fn with(options: PutOptions) -> impl Fn(&Bitcask, &str, &str) -> bool {
     move |db, key, value| db.put_with(key, value, &options).unwrap()
 }
 
-fn in_both_ways(test: impl Fn(&SimDisk, &Arc<SimClock>)) {
-    for io in [Io::Mapped, Io::Syscall] {
-        test(&SimDisk::new(io), &Arc::new(SimClock::new(1_000_000)));
+fn in_every_way(test: impl Fn(&SimDisk, &Arc<SimClock>)) {
+    for way in Way::ALL {
+        let (disk, clock) = (way.disk(), Arc::new(SimClock::new(1_000_000)));
+        // A store that exists keeps its format.
+        drop(open_at(&disk, &options().format(way.format), &clock).unwrap());
+        test(&disk, &clock);
     }
 }
 
@@ -29,7 +33,7 @@ fn text(db: &Bitcask, key: &str) -> Option<String> {
 
 #[test]
 fn a_put_happens_only_if_its_condition_holds() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         let if_absent = with(PutOptions::new().if_absent());
         let if_present = with(PutOptions::new().if_present());
@@ -54,7 +58,7 @@ fn a_put_happens_only_if_its_condition_holds() {
 
 #[test]
 fn a_key_that_has_expired_is_absent_for_every_condition() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         let for_a_second = || PutOptions::new().expires_in(SECOND);
         for reaped in [false, true] {
@@ -89,7 +93,7 @@ fn a_key_that_has_expired_is_absent_for_every_condition() {
 
 #[test]
 fn a_delete_happens_only_if_its_condition_holds() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         let present = PutOptions::new().if_present();
         assert!(!db.delete_with("k", &present).unwrap());
@@ -113,7 +117,7 @@ fn a_delete_happens_only_if_its_condition_holds() {
 
 #[test]
 fn compare_and_swap_compares_values_and_absence() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         let swap = |expected: Option<&str>, new: Option<&str>| {
             db.compare_and_swap("k", expected.map(str::as_bytes), new.map(str::as_bytes)).unwrap()
@@ -135,7 +139,7 @@ fn compare_and_swap_compares_values_and_absence() {
 
 #[test]
 fn an_update_keeps_puts_or_deletes_and_leaves_the_expiry() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options().max_value_size(10), clock).unwrap();
         let written = db.status().data_bytes;
         assert!(!db.update("k", |_| Update::Keep).unwrap());
@@ -162,7 +166,7 @@ fn an_update_keeps_puts_or_deletes_and_leaves_the_expiry() {
 
 #[test]
 fn an_update_runs_without_a_lock_and_again_when_another_write_came_first() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         db.put("k", "1").unwrap();
         let mut seen = Vec::new();
@@ -186,7 +190,7 @@ fn an_update_runs_without_a_lock_and_again_when_another_write_came_first() {
 
 #[test]
 fn an_increment_counts_and_says_why_it_cannot() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         assert_eq!(db.increment("n", 0).unwrap(), 0);
         assert_eq!(db.increment("n", -5).unwrap(), -5);
@@ -210,7 +214,7 @@ fn an_increment_counts_and_says_why_it_cannot() {
 fn a_refusal_is_as_durable_as_the_write_would_have_been() {
     let unsynced = || PutOptions::new().durability(Durability::Os);
     let always = || PutOptions::new().durability(Durability::Always);
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         let after_a_cut =
             |key: &str| text(&open_at(&disk.crash(1, CrashModel::Clean), &options(), clock).unwrap(), key);
@@ -294,7 +298,7 @@ fn one_of_many_threads_wins_a_key() {
 
 #[test]
 fn many_keys_are_read_at_once_and_a_buffer_is_used_again() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         db.put("a", [1; 500]).unwrap();
         db.put("b", "2").unwrap();

@@ -2,33 +2,34 @@
 //! wrong. An open refuses and changes nothing, or it serves each key's value or an error that says *corruption*.
 
 use super::ledger::{self, STORE, State, by_tier};
+use super::ways::{Way, is_data_file};
+use crate::vfs::DirAccess;
 use crate::vfs::sim::{Random, SimDisk};
-use crate::vfs::{DirAccess, Io};
-use crate::{Bitcask, Durability, Error, Options, verify};
+use crate::{Bitcask, Durability, Error, LogFormat, Options, verify};
 
 const KEYS: usize = 12;
-/// What ends a log that was closed in good order, and proves that all of it was synced.
-const CLOSE_MARKER_LEN: usize = 40;
-
 fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key{n}"))
 }
 
-fn options() -> Options {
-    Options::new().max_file_size(450).durability(Durability::Os)
+fn options(way: Way) -> Options {
+    // A few records in each file, whatever their form.
+    let file_size = if way.format == LogFormat::Binary { 450 } else { 1100 };
+    way.options().max_file_size(file_size).durability(Durability::Os)
 }
 
 /// A store of a few files, most of them complete and with hints, and what it holds.
 struct Sample {
+    way: Way,
     disk: SimDisk,
     state: State,
 }
 
 impl Sample {
-    fn new(io: Io) -> Self {
-        let disk = SimDisk::new(io);
+    fn new(way: Way) -> Self {
+        let disk = way.disk();
         let mut state = State::new();
-        let db = ledger::open(&disk, &options()).unwrap();
+        let db = ledger::open(&disk, &options(way)).unwrap();
         for n in 0..40 {
             let key = format!("key{}", n * 7 % KEYS);
             if n % 6 == 5 {
@@ -56,7 +57,7 @@ impl Sample {
         db.close().unwrap();
         drop(db);
         assert!(state.len() < KEYS && disk.files().iter().filter(|name| name.ends_with(".hint")).count() > 2);
-        Self { disk, state }
+        Self { way, disk, state }
     }
 
     /// The files whose damage must show.
@@ -71,7 +72,7 @@ impl Sample {
         let read_only = ledger::open(disk, &Options::read_only()).map(|db| self.judge_open(&db, damage));
         let read_only = read_only.map_err(|error| judge_refusal(&error, damage)).is_ok();
         assert_eq!(content(disk), before, "{damage}: looking changed something");
-        let opened = match ledger::open(disk, &options()) {
+        let opened = match ledger::open(disk, &options(self.way)) {
             Ok(db) => {
                 self.judge_open(&db, damage);
                 true
@@ -84,7 +85,7 @@ impl Sample {
         };
         if opened {
             // What the open and its close made of the damage is judged again.
-            match ledger::open(disk, &options()) {
+            match ledger::open(disk, &options(self.way)) {
                 Ok(db) => self.judge_open(&db, damage),
                 Err(error) => judge_refusal(&error, damage),
             }
@@ -158,8 +159,8 @@ fn judge_refusal(error: &Error, damage: &str) {
 
 #[test]
 fn the_sample_is_sound() {
-    for io in [Io::Mapped, Io::Syscall] {
-        let sample = Sample::new(io);
+    for way in Way::ALL {
+        let sample = Sample::new(way);
         let outcome = sample.judge(&sample.disk.fork(), "no damage");
         assert_eq!(outcome.verified, Verified::Sound);
         assert!(outcome.read_only && outcome.opened);
@@ -169,8 +170,9 @@ fn the_sample_is_sound() {
 #[test]
 fn any_flipped_bit_is_detected_reported_and_never_believed() {
     let (mut bits, mut refused) = (0_u64, 0_u64);
-    for (io, step) in [(Io::Syscall, by_tier(7, 1, 1)), (Io::Mapped, by_tier(61, 1, 1))] {
-        let sample = Sample::new(io);
+    let steps = [(Way::SYSCALL, 13), (Way::MAPPED, 61), (Way::JSON, 61), (Way::CSV, 47)];
+    for (way, step) in steps.map(|(way, step)| (way, by_tier(step, 1, 1))) {
+        let sample = Sample::new(way);
         for file in sample.files() {
             let len = u64::try_from(sample.disk.read_file(&file).len()).unwrap();
             // Another offset in each file, so that with a step all bits of a byte have their turn.
@@ -178,7 +180,7 @@ fn any_flipped_bit_is_detected_reported_and_never_believed() {
             for bit in (first..len * 8).step_by(step) {
                 let disk = sample.disk.fork();
                 disk.flip_bit(&file, bit);
-                let damage = format!("{io:?}: bit {bit} of {file} flipped");
+                let damage = format!("{way:?}: bit {bit} of {file} flipped");
                 let outcome = sample.judge(&disk, &damage);
                 let needs_report = file != "MANIFEST.bak";
                 assert!(
@@ -195,17 +197,17 @@ fn any_flipped_bit_is_detected_reported_and_never_believed() {
 
 #[test]
 fn a_file_cut_at_any_length_gives_no_wrong_answer() {
-    for io in [Io::Mapped, Io::Syscall] {
-        let sample = Sample::new(io);
-        let data: Vec<String> = sample.files().into_iter().filter(|name| name.ends_with(".data")).collect();
+    for way in Way::ALL {
+        let sample = Sample::new(way);
+        let data: Vec<String> = sample.files().into_iter().filter(|name| is_data_file(name)).collect();
         // With the end of the log its own proof is gone: see `the_end_of_the_log_cut_off_is_an_earlier_state`.
         let last = &data[data.len() - 2];
         for file in sample.files().iter().filter(|file| *file != last) {
             let bytes = sample.disk.read_file(file);
-            for len in (0..bytes.len()).step_by(by_tier(7, 1, 1)) {
+            for len in (0..bytes.len()).step_by(by_tier(13, 1, 1)) {
                 let disk = sample.disk.fork();
                 disk.write_file(file, &bytes[..len]);
-                sample.judge(&disk, &format!("{io:?}: {file} cut to {len} bytes"));
+                sample.judge(&disk, &format!("{way:?}: {file} cut to {len} bytes"));
             }
         }
     }
@@ -215,8 +217,12 @@ fn a_file_cut_at_any_length_gives_no_wrong_answer() {
 /// could tell it from a tear. What is there then is the store of an earlier moment, not before the last other proof.
 #[test]
 fn the_end_of_the_log_cut_off_is_an_earlier_state() {
-    let disk = SimDisk::new(Io::Syscall);
-    let db = ledger::open(&disk, &Options::new()).unwrap();
+    Way::ALL.into_iter().for_each(cut_off_the_end);
+}
+
+fn cut_off_the_end(way: Way) {
+    let disk = way.disk();
+    let db = ledger::open(&disk, &way.options()).unwrap();
     let value = |n: usize| format!("value {n}");
     for n in 0..20 {
         db.put("key", value(n)).unwrap();
@@ -225,11 +231,11 @@ fn the_end_of_the_log_cut_off_is_an_earlier_state() {
         }
     }
     db.close().unwrap();
-    let bytes = disk.read_file("0000000001.data");
+    let bytes = disk.read_file(&way.file(1));
     let mut last_seen = 20_usize;
     for len in (0..bytes.len()).rev() {
         let cut = disk.fork();
-        cut.write_file("0000000001.data", &bytes[..len]);
+        cut.write_file(&way.file(1), &bytes[..len]);
         let found = ledger::open(&cut, &Options::new()).and_then(|db| db.get("key"));
         match found {
             Ok(found) => {
@@ -245,8 +251,8 @@ fn the_end_of_the_log_cut_off_is_an_earlier_state() {
 
 #[test]
 fn files_missing_swapped_foreign_or_old_give_no_wrong_answer() {
-    for io in [Io::Mapped, Io::Syscall] {
-        let (sample, other) = (Sample::new(io), Sample::new(io));
+    for way in Way::ALL {
+        let (sample, other) = (Sample::new(way), Sample::new(way));
         let files = sample.files();
         for file in &files {
             let disk = sample.disk.fork();
@@ -275,8 +281,9 @@ fn files_missing_swapped_foreign_or_old_give_no_wrong_answer() {
 /// Every manifest that the store ever had is put back over the last one.
 #[test]
 fn an_old_manifest_is_refused_or_harmless() {
-    let disk = SimDisk::new(Io::Syscall);
-    let db = ledger::open(&disk, &options()).unwrap();
+    let way = Way::SYSCALL;
+    let disk = way.disk();
+    let db = ledger::open(&disk, &options(way)).unwrap();
     let mut manifests = Vec::new();
     for n in 0..60 {
         let manifest = disk.read_file("MANIFEST");
@@ -289,7 +296,7 @@ fn an_old_manifest_is_refused_or_harmless() {
     db.close().unwrap();
     drop(db);
     manifests.pop();
-    let sample = Sample { disk, state };
+    let sample = Sample { way, disk, state };
     assert!(manifests.len() > 3);
     let mut refused = 0;
     for (index, manifest) in manifests.iter().enumerate() {
@@ -304,27 +311,32 @@ fn an_old_manifest_is_refused_or_harmless() {
 #[test]
 fn noise_and_misdirected_writes_give_no_wrong_answer() {
     let cases = by_tier(2_000, 200_000, 2_000_000);
-    for io in [Io::Mapped, Io::Syscall] {
-        let sample = Sample::new(io);
+    for way in Way::ALL {
+        let sample = Sample::new(way);
+        // What ends a log that was closed in good order, and proves that all of it was synced.
+        let close_marker_len = if way.format == LogFormat::Binary { 40 } else { 100 };
         let files: Vec<(String, Vec<u8>)> = content(&sample.disk);
-        let files: Vec<_> = files.into_iter().filter(|(_, bytes)| bytes.len() > 64).collect();
-        for seed in 0..cases / 2 {
+        let files: Vec<_> =
+            files.into_iter().filter(|(_, bytes)| bytes.len() > close_marker_len + 1).collect();
+        for seed in 0..cases / 4 {
             let mut random = Random::new(seed);
             let (file, bytes) = &files[random.index(files.len())];
-            let mut noise = vec![0; 1 + random.index(64.min(bytes.len() - CLOSE_MARKER_LEN - 1))];
             // The close marker stays: see `the_end_of_the_log_cut_off_is_an_earlier_state`.
-            let offset = random.index(bytes.len() - CLOSE_MARKER_LEN - noise.len() + 1);
+            let room = bytes.len() - close_marker_len;
+            let mut noise = vec![0; 1 + random.index(64.min(room - 1))];
+            let offset = random.index(room - noise.len() + 1);
             if random.one_in(2) {
                 random.fill(&mut noise);
             } else {
                 let (_, source) = &files[random.index(files.len())];
-                let from = random.index(source.len() - 64);
+                let from = random.index(source.len() - noise.len() + 1);
                 let len = noise.len();
                 noise.copy_from_slice(&source[from..from + len]);
             }
             let disk = sample.disk.fork();
             disk.overwrite(file, u64::try_from(offset).unwrap(), &noise);
-            sample.judge(&disk, &format!("{io:?}: seed {seed}: {} bytes at {offset} of {file}", noise.len()));
+            sample
+                .judge(&disk, &format!("{way:?}: seed {seed}: {} bytes at {offset} of {file}", noise.len()));
         }
     }
     println!("{cases} cases");
@@ -333,12 +345,12 @@ fn noise_and_misdirected_writes_give_no_wrong_answer() {
 /// A pipe, a link, or a device in place of any file is refused, never opened.
 #[test]
 fn what_is_no_regular_file_is_refused() {
-    let sample = Sample::new(Io::Syscall);
+    let sample = Sample::new(Way::SYSCALL);
     for file in sample.disk.files().iter().filter(|file| !file.ends_with(".hint") && *file != "MANIFEST.bak")
     {
         let disk = sample.disk.fork();
         disk.make_special(file);
-        let error = ledger::open(&disk, &options()).unwrap_err();
+        let error = ledger::open(&disk, &options(sample.way)).unwrap_err();
         assert!(error.to_string().contains(file.as_str()), "{file}: {error}");
     }
 }

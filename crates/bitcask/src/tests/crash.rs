@@ -7,27 +7,28 @@ use std::sync::Arc;
 
 use super::harness::{Case, Crash, Depth, Sweep, Tier, check_recovery, open, random_time};
 use super::model::{Bounds, Map};
+use super::ways::Way;
 use super::workload::{Settings, Workload};
+use crate::Error;
 use crate::vfs::sim::{Random, SimClock, SimDisk, SyncMode};
-use crate::{Error, Io};
 
 /// How many canonical workloads there are for each way of I/O, and how many steps each has.
 const WORKLOADS: u64 = 40;
 const STEPS: u64 = 220;
 
 /// The canonical workload with this number, run to its end.
-pub(super) fn canonical(io: Io, sweep: &Sweep, number: u64) -> Workload {
+pub(super) fn canonical(way: Way, sweep: &Sweep, number: u64) -> Workload {
     let mut random = Random::new(sweep.workload_seed(number));
-    let settings = Settings::random(io, &mut random);
+    let settings = Settings::random(way, &mut random);
     Workload::new(settings, random.next()).run(STEPS)
 }
 
 /// Crashes at every moment of all workloads, with `crashes_each` crashes at each, of all kinds in turn.
-fn sweep_moments(test: &'static str, io: Io) {
-    let sweep = Sweep::new(test);
+fn sweep_moments(test: &'static str, way: Way) {
+    let sweep = Sweep::new(test, way);
     let (every, crashes_each) = Tier::pick((37, 1), (1, 1), (1, 16));
     for number in (0..WORKLOADS).filter(|&number| sweep.wants(number)) {
-        let workload = canonical(io, &sweep, number);
+        let workload = canonical(way, &sweep, number);
         assert!(workload.history.len() > 80, "a workload should write");
         for (index, moment) in (0..).zip(&workload.moments) {
             // Each moment has its turn with each kind of crash, over workloads and moments.
@@ -71,20 +72,30 @@ fn crash_once(
 
 #[test]
 fn crashes_at_every_moment_leave_a_prefix_mapped() {
-    sweep_moments("crashes_at_every_moment_leave_a_prefix_mapped", Io::Mapped);
+    sweep_moments("crashes_at_every_moment_leave_a_prefix_mapped", Way::MAPPED);
 }
 
 #[test]
 fn crashes_at_every_moment_leave_a_prefix_syscall() {
-    sweep_moments("crashes_at_every_moment_leave_a_prefix_syscall", Io::Syscall);
+    sweep_moments("crashes_at_every_moment_leave_a_prefix_syscall", Way::SYSCALL);
+}
+
+#[test]
+fn crashes_at_every_moment_leave_a_prefix_json() {
+    sweep_moments("crashes_at_every_moment_leave_a_prefix_json", Way::JSON);
+}
+
+#[test]
+fn crashes_at_every_moment_leave_a_prefix_csv() {
+    sweep_moments("crashes_at_every_moment_leave_a_prefix_csv", Way::CSV);
 }
 
 /// Crashes of which each happens during the recovery from the one before, three deep.
-fn sweep_recoveries(test: &'static str, io: Io) {
-    let sweep = Sweep::new(test);
+fn sweep_recoveries(test: &'static str, way: Way) {
+    let sweep = Sweep::new(test, way);
     let (every, width) = Tier::pick((499, 2), (67, 3), (7, 4));
     for number in (0..WORKLOADS).filter(|&number| sweep.wants(number)) {
-        let workload = canonical(io, &sweep, number);
+        let workload = canonical(way, &sweep, number);
         for (index, moment) in (0..).zip(&workload.moments) {
             if index % every != number % every {
                 continue;
@@ -130,22 +141,32 @@ fn crash_in_recovery(
 
 #[test]
 fn crashes_during_recovery_leave_a_prefix_mapped() {
-    sweep_recoveries("crashes_during_recovery_leave_a_prefix_mapped", Io::Mapped);
+    sweep_recoveries("crashes_during_recovery_leave_a_prefix_mapped", Way::MAPPED);
 }
 
 #[test]
 fn crashes_during_recovery_leave_a_prefix_syscall() {
-    sweep_recoveries("crashes_during_recovery_leave_a_prefix_syscall", Io::Syscall);
+    sweep_recoveries("crashes_during_recovery_leave_a_prefix_syscall", Way::SYSCALL);
+}
+
+#[test]
+fn crashes_during_recovery_leave_a_prefix_json() {
+    sweep_recoveries("crashes_during_recovery_leave_a_prefix_json", Way::JSON);
+}
+
+#[test]
+fn crashes_during_recovery_leave_a_prefix_csv() {
+    sweep_recoveries("crashes_during_recovery_leave_a_prefix_csv", Way::CSV);
 }
 
 /// Many short lives of one store: each begins with the recovery from the last crash, and ends in a crash at any
 /// moment, often before that recovery is over.
-fn sweep_lives(test: &'static str, io: Io) {
+fn sweep_lives(test: &'static str, way: Way) {
     const LIVES: u64 = 10;
-    let sweep = Sweep::new(test);
+    let sweep = Sweep::new(test, way);
     for number in (0..Tier::pick(90, 2_000, 40_000)).filter(|&number| sweep.wants(number)) {
         sweep.case(Case { workload: number, moment: 0, crash: 0 }, |random| {
-            let mut life = Workload::new(Settings::random(io, random), random.next());
+            let mut life = Workload::new(Settings::random(way, random), random.next());
             for _ in 0..LIVES {
                 life.open();
                 for _ in 0..[0, 1, 3, 12][random.index(4)] {
@@ -166,21 +187,31 @@ fn sweep_lives(test: &'static str, io: Io) {
 
 #[test]
 fn many_short_lives_leave_a_prefix_mapped() {
-    sweep_lives("many_short_lives_leave_a_prefix_mapped", Io::Mapped);
+    sweep_lives("many_short_lives_leave_a_prefix_mapped", Way::MAPPED);
 }
 
 #[test]
 fn many_short_lives_leave_a_prefix_syscall() {
-    sweep_lives("many_short_lives_leave_a_prefix_syscall", Io::Syscall);
+    sweep_lives("many_short_lives_leave_a_prefix_syscall", Way::SYSCALL);
+}
+
+#[test]
+fn many_short_lives_leave_a_prefix_json() {
+    sweep_lives("many_short_lives_leave_a_prefix_json", Way::JSON);
+}
+
+#[test]
+fn many_short_lives_leave_a_prefix_csv() {
+    sweep_lives("many_short_lives_leave_a_prefix_csv", Way::CSV);
 }
 
 /// A disk that returns from syncs without having done anything, and then loses power.
-fn sweep_lies(test: &'static str, io: Io) {
-    let sweep = Sweep::new(test);
+fn sweep_lies(test: &'static str, way: Way) {
+    let sweep = Sweep::new(test, way);
     let (mut prefixes, mut refused) = (0, 0);
     for number in (0..Tier::pick(10, 100, 1_000)).filter(|&number| sweep.wants(number)) {
         let mut random = Random::new(sweep.workload_seed(number));
-        let settings = Settings::random(io, &mut random);
+        let settings = Settings::random(way, &mut random);
         let workload = Workload::new(settings, random.next());
         workload.disk.set_sync_mode(SyncMode::Lies);
         let workload = workload.run(STEPS / 4);
@@ -222,10 +253,20 @@ fn check_no_wrong_value(left: &SimDisk, workload: &Workload, bounds: Bounds) -> 
 
 #[test]
 fn a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_mapped() {
-    sweep_lies("a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_mapped", Io::Mapped);
+    sweep_lies("a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_mapped", Way::MAPPED);
 }
 
 #[test]
 fn a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_syscall() {
-    sweep_lies("a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_syscall", Io::Syscall);
+    sweep_lies("a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_syscall", Way::SYSCALL);
+}
+
+#[test]
+fn a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_json() {
+    sweep_lies("a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_json", Way::JSON);
+}
+
+#[test]
+fn a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_csv() {
+    sweep_lies("a_disk_that_lies_about_sync_gives_a_prefix_or_reported_damage_csv", Way::CSV);
 }

@@ -2,8 +2,9 @@
 //! and writes work again by themselves when there is room.
 
 use super::ledger::{self, State, by_tier};
+use super::ways::Way;
 use crate::vfs::sim::{CrashModel, DirOrder, SimDisk};
-use crate::{Bitcask, Durability, Io, Options};
+use crate::{Bitcask, Durability, LogFormat, Options};
 
 const KEYS: usize = 10;
 const WRITES: usize = 40;
@@ -35,8 +36,8 @@ fn put(db: &Bitcask, state: &mut State, n: usize) -> bool {
 }
 
 /// Fills a disk of `capacity` bytes. Returns whether it was too small.
-fn fill(io: Io, options: &Options, capacity: u64) -> bool {
-    let disk = SimDisk::new(io);
+fn fill(way: Way, options: &Options, capacity: u64) -> bool {
+    let disk = way.disk();
     disk.set_capacity(Some(capacity));
     let db = match ledger::open(&disk, options) {
         Ok(db) => db,
@@ -95,15 +96,19 @@ fn reopen_while_full(disk: &SimDisk, options: &Options, state: &State) {
 #[test]
 fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_recovers_by_itself() {
     let (mut capacities, mut full) = (0_u64, 0_u64);
-    for io in [Io::Mapped, Io::Syscall] {
+    for way in Way::ALL {
         for durability in [Durability::Always, Durability::Os] {
-            let options = Options::new().max_file_size(500).durability(durability);
-            let step = by_tier(29, 1, 1);
-            for capacity in (0..).step_by(step) {
+            // A few records in each file, whatever their form.
+            let file_size = if way.format == LogFormat::Binary { 500 } else { 1500 };
+            let options = way.options().max_file_size(file_size).durability(durability);
+            // With every commit the ways that take turns share the capacities.
+            let (turns, turn) = way.turn();
+            let step = by_tier(29 * usize::try_from(turns).unwrap(), 1, 1);
+            for capacity in (turn..).step_by(step) {
                 capacities += 1;
-                let run = std::panic::AssertUnwindSafe(|| fill(io, &options, capacity));
+                let run = std::panic::AssertUnwindSafe(|| fill(way, &options, capacity));
                 let was_full = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
-                    println!("disk full: {io:?}, {durability:?}, {capacity} bytes");
+                    println!("disk full: {way:?}, {durability:?}, {capacity} bytes");
                     std::panic::resume_unwind(panic)
                 });
                 full += u64::from(was_full);

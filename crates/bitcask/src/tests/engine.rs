@@ -5,14 +5,36 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ways::Way;
 use crate::options::Maintenance;
 use crate::status::FileState;
-use crate::vfs::sim::{SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Io, OpenMode, Options, PutOptions, Result};
+use crate::vfs::sim::{CrashModel, SimClock, SimDisk};
+use crate::{Bitcask, Durability, Error, LogFormat, OpenMode, Options, PutOptions, Result};
 
-fn open(disk: &SimDisk, options: Options) -> Result<Bitcask> {
-    let clock = Arc::new(SimClock::new(1_000_000));
-    Bitcask::open_on(&*disk.vfs(), clock, Path::new("store"), options.maintenance(Maintenance::Callers))
+fn open(disk: &Disk, options: Options) -> Result<Bitcask> {
+    open_at(disk, options, Arc::new(SimClock::new(1_000_000)))
+}
+
+fn open_at(disk: &Disk, options: Options, clock: Arc<SimClock>) -> Result<Bitcask> {
+    let options = options.format(disk.way.format).maintenance(Maintenance::Callers);
+    Bitcask::open_on(&*disk.disk.vfs(), clock, Path::new("store"), options)
+}
+
+/// A disk with a store of some format.
+struct Disk {
+    disk: SimDisk,
+    way: Way,
+}
+
+impl Disk {
+    fn kill(&self) -> Self {
+        Self { disk: self.disk.kill(), way: self.way }
+    }
+
+    /// Loses all that was not synced.
+    fn cut_power(&self) -> Self {
+        Self { disk: self.disk.crash(1, CrashModel::Clean), way: self.way }
+    }
 }
 
 /// Files so small that a few records fill one.
@@ -20,9 +42,9 @@ fn small_files() -> Options {
     Options::new().max_file_size(1024).durability(Durability::Os)
 }
 
-fn in_both_ways(test: impl Fn(&SimDisk)) {
-    for io in [Io::Mapped, Io::Syscall] {
-        test(&SimDisk::new(io));
+fn in_every_way(test: impl Fn(&Disk)) {
+    for way in Way::ALL {
+        test(&Disk { disk: way.disk(), way });
     }
 }
 
@@ -32,7 +54,7 @@ fn contents(db: &Bitcask) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 #[test]
 fn what_is_written_is_there_after_rotations_reopening_and_death() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let db = open(disk, small_files()).unwrap();
         let mut expected = BTreeMap::new();
         for round in 0..3 {
@@ -76,7 +98,7 @@ fn what_is_written_is_there_after_rotations_reopening_and_death() {
 
 #[test]
 fn keys_iter_prefix_and_fold_see_every_key_once() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let db = open(disk, small_files()).unwrap();
         for n in 0..700 {
             db.put(format!("{}:{n}", if n % 7 == 0 { "week" } else { "day" }), n.to_string()).unwrap();
@@ -96,7 +118,7 @@ fn keys_iter_prefix_and_fold_see_every_key_once() {
 
 #[test]
 fn an_iteration_visits_what_was_there_when_it_began_while_keys_come_and_go() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let db = open(disk, small_files()).unwrap();
         for n in 0..1000 {
             db.put(format!("stays{n}"), "1").unwrap();
@@ -121,7 +143,7 @@ fn an_iteration_visits_what_was_there_when_it_began_while_keys_come_and_go() {
 
 #[test]
 fn the_shortest_and_the_longest_keys_and_values_fit() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let options = small_files().max_value_size(100_000);
         let long_key = vec![0xff; 65_535];
         let long_value = vec![7; 100_000];
@@ -140,7 +162,7 @@ fn the_shortest_and_the_longest_keys_and_values_fit() {
 
 #[test]
 fn what_no_record_can_hold_is_refused_before_anything_is_written() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let db = open(disk, small_files().max_value_size(10)).unwrap();
         let written = db.status().data_bytes;
         assert!(matches!(db.put("", "v"), Err(Error::KeySize { len: 0 })));
@@ -155,7 +177,7 @@ fn what_no_record_can_hold_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_read_only_handle_refuses_writes_and_a_closed_one_everything() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         assert!(matches!(open(disk, Options::read_only()), Err(Error::NotAStore { .. })));
         let db = open(disk, small_files()).unwrap();
         db.put("k", "v").unwrap();
@@ -179,7 +201,7 @@ fn a_read_only_handle_refuses_writes_and_a_closed_one_everything() {
 
 #[test]
 fn only_one_handle_writes_and_the_mode_decides_about_making_a_store() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let existing = || small_files().mode(OpenMode::Existing);
         assert!(matches!(open(disk, existing()), Err(Error::NotAStore { .. })));
         let db = open(disk, small_files()).unwrap();
@@ -191,12 +213,12 @@ fn only_one_handle_writes_and_the_mode_decides_about_making_a_store() {
 
 #[test]
 fn a_write_that_asks_for_it_is_durable_whatever_the_store_does() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let db = open(disk, small_files()).unwrap();
         db.put("lost", "1").unwrap();
         db.put_with("kept", "1", &PutOptions::new().durability(Durability::Always)).unwrap();
         db.put("lost too", "1").unwrap();
-        let disk = disk.crash(1, crate::vfs::sim::CrashModel::Clean);
+        let disk = disk.cut_power();
         let db = open(&disk, small_files()).unwrap();
         // All that came before the durable write is durable with it.
         assert_eq!(contents(&db).into_keys().collect::<Vec<_>>(), [b"kept".to_vec(), b"lost".to_vec()]);
@@ -205,40 +227,35 @@ fn a_write_that_asks_for_it_is_durable_whatever_the_store_does() {
 
 #[test]
 fn what_a_reader_of_an_always_store_has_seen_survives_power_loss() {
-    use crate::vfs::sim::CrashModel;
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let options = || Options::new().durability(Durability::Always);
         let unsynced = PutOptions::new().durability(Durability::Os);
         let db = open(disk, options()).unwrap();
         db.put("old", "1").unwrap();
         db.put_with("new", "1", &unsynced).unwrap();
-        assert!(
-            !contents(&open(&disk.crash(1, CrashModel::Clean), options()).unwrap()).contains_key(&b"new"[..])
-        );
+        assert!(!contents(&open(&disk.cut_power(), options()).unwrap()).contains_key(&b"new"[..]));
         assert!(db.get("new").unwrap().is_some());
-        let after = open(&disk.crash(1, CrashModel::Clean), options()).unwrap();
+        let after = open(&disk.cut_power(), options()).unwrap();
         assert!(after.contains("new").unwrap());
 
         db.delete_with("old", &unsynced).unwrap();
-        assert!(open(&disk.crash(1, CrashModel::Clean), options()).unwrap().contains("old").unwrap());
+        assert!(open(&disk.cut_power(), options()).unwrap().contains("old").unwrap());
         assert!(!db.contains("old").unwrap());
-        assert!(!open(&disk.crash(1, CrashModel::Clean), options()).unwrap().contains("old").unwrap());
+        assert!(!open(&disk.cut_power(), options()).unwrap().contains("old").unwrap());
     });
 }
 
 #[test]
 fn an_interval_store_syncs_when_its_time_has_come() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let clock = Arc::new(SimClock::new(1_000_000));
         let options = Options::new().durability(Durability::Interval(Duration::from_secs(1)));
-        let options = options.maintenance(Maintenance::Callers);
-        let db = Bitcask::open_on(&*disk.vfs(), Arc::clone(&clock) as _, Path::new("store"), options.clone())
-            .unwrap();
+        let db = open_at(disk, options.clone(), Arc::clone(&clock)).unwrap();
         db.put("early", "1").unwrap();
         clock.advance(Duration::from_secs(1));
         db.put("in time", "1").unwrap();
         db.put("late", "1").unwrap();
-        let disk = disk.crash(1, crate::vfs::sim::CrashModel::Clean);
+        let disk = disk.cut_power();
         let db = open(&disk, options).unwrap();
         assert_eq!(contents(&db).into_keys().collect::<Vec<_>>(), [b"early".to_vec(), b"in time".to_vec()]);
     });
@@ -246,7 +263,7 @@ fn an_interval_store_syncs_when_its_time_has_come() {
 
 #[test]
 fn a_large_active_file_is_sealed_at_close_so_that_the_next_open_reads_no_data() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let options = || Options::new().durability(Durability::Os);
         let db = open(disk, options()).unwrap();
         for n in 0..17 {
@@ -267,7 +284,7 @@ fn a_large_active_file_is_sealed_at_close_so_that_the_next_open_reads_no_data() 
 
 #[test]
 fn status_counts_live_and_dead_bytes_by_file() {
-    in_both_ways(|disk| {
+    in_every_way(|disk| {
         let db = open(disk, small_files()).unwrap();
         for _ in 0..3 {
             for n in 0..20 {
@@ -278,10 +295,14 @@ fn status_counts_live_and_dead_bytes_by_file() {
             let status = db.status();
             assert_eq!(status.keys, 20);
             assert_eq!(status.files.iter().map(|file| file.live_keys).sum::<u64>(), 20);
-            let record = 24 + 5 + 40;
+            let record = match disk.way.format {
+                LogFormat::Binary => 24 + 5 + 40,
+                LogFormat::Json => 136,
+                LogFormat::Csv => 89,
+            };
             assert!(status.live_bytes >= 20 * record && status.live_bytes <= 21 * record, "{status:?}");
             assert_eq!(status.files.iter().filter(|file| file.state == FileState::Active).count(), 1);
-            assert!(status.dead_bytes > 35 * record);
+            assert!(status.dead_bytes > 35 * record, "{status:?}");
             assert!(status.keydir_bytes >= 400);
             assert_eq!(status.poisoned, None);
         };

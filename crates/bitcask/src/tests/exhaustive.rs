@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::crash::canonical;
 use super::harness::{Case, Depth, Sweep, Tier, check_recovery};
 use super::model::{Bounds, History, Stored, Write};
+use super::ways::Way;
 use crate::vfs::sim::{Random, SimClock, SimDisk};
-use crate::{Durability, Io, Options};
+use crate::{Durability, Options};
 
 /// Lets each subset of the pending sectors reach the disk, at moments where these are few.
-fn sweep_subsets(test: &'static str, io: Io) {
+fn sweep_subsets(test: &'static str, way: Way) {
     // By how many sectors are pending: how many moments of a workload are tried.
     let moments_of = |sectors: usize| match sectors {
         1..=4 => Tier::pick(1, 20, 100),
@@ -18,9 +19,9 @@ fn sweep_subsets(test: &'static str, io: Io) {
         11..=12 => Tier::pick(0, 0, 1),
         _ => 0,
     };
-    let sweep = Sweep::new(test);
+    let sweep = Sweep::new(test, way);
     for number in (0..Tier::pick(16, 40, 40)).filter(|&number| sweep.wants(number)) {
-        let workload = canonical(io, &sweep, number);
+        let workload = canonical(way, &sweep, number);
         let mut tried = [0; 13];
         let mut random = Random::new(sweep.workload_seed(number));
         for (index, moment) in (0..).zip(&workload.moments) {
@@ -58,18 +59,28 @@ fn sweep_subsets(test: &'static str, io: Io) {
 
 #[test]
 fn every_subset_of_pending_sectors_leaves_a_prefix_mapped() {
-    sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_mapped", Io::Mapped);
+    sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_mapped", Way::MAPPED);
 }
 
 #[test]
 fn every_subset_of_pending_sectors_leaves_a_prefix_syscall() {
-    sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_syscall", Io::Syscall);
+    sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_syscall", Way::SYSCALL);
+}
+
+#[test]
+fn every_subset_of_pending_sectors_leaves_a_prefix_json() {
+    sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_json", Way::JSON);
+}
+
+#[test]
+fn every_subset_of_pending_sectors_leaves_a_prefix_csv() {
+    sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_csv", Way::CSV);
 }
 
 /// A store of which the last three writes and a batch are not synced, where the first of them starts, and where they end.
-fn unsynced_records_and_a_batch(io: Io) -> (SimDisk, History, Options, u64, u64) {
-    let options = Options::new().max_file_size(4096).durability(Durability::Os);
-    let disk = SimDisk::new(io);
+fn unsynced_records_and_a_batch(way: Way) -> (SimDisk, History, Options, u64, u64) {
+    let options = way.options().max_file_size(4096).durability(Durability::Os);
+    let disk = way.disk();
     let db = super::harness::open(&disk, &Arc::new(SimClock::new(1 << 50)), &options).unwrap();
     let mut history = History::default();
     let mut put = |key: &str, value: &[u8]| {
@@ -79,7 +90,7 @@ fn unsynced_records_and_a_batch(io: Io) -> (SimDisk, History, Options, u64, u64)
     put("first", b"value of first");
     put("second", &[2; 70]);
     db.sync().unwrap();
-    let start = db.status().data_bytes;
+    let start = db.status().files[0].len;
     put("third", b"value of third");
     assert!(db.delete("first").unwrap());
     history.push(Write { key: b"first".to_vec(), value: None });
@@ -93,11 +104,9 @@ fn unsynced_records_and_a_batch(io: Io) -> (SimDisk, History, Options, u64, u64)
     let fourth = stored(b"value of fourth");
     let writes = [("fourth", fourth), ("third", stored(&[3; 20])), ("second", None), ("fifth", stored(b""))];
     history.push_batch(writes.map(write));
-    let end = db.status().data_bytes;
-    // The successor's header counts among the bytes.
-    let successors: u64 = disk.files().iter().filter(|file| file.ends_with(".data")).count() as u64 - 1;
+    let end = db.status().files[0].len;
     disk.stop();
-    (disk, history, options, start - 68 * successors, end - 68 * successors)
+    (disk, history, options, start, end)
 }
 
 /// What may stand behind a cut: nothing, zeros, ones, noise, or the records of another file at the same place.
@@ -115,20 +124,21 @@ fn behind_the_cut(kind: u64, at: usize, other_file: &[u8], random: &mut Random) 
     }
 }
 
-fn sweep_cuts(test: &'static str, io: Io) {
-    const FILE: &str = "0000000001.data";
-    let sweep = Sweep::new(test);
-    let (disk, history, options, start, end) = unsynced_records_and_a_batch(io);
+fn sweep_cuts(test: &'static str, way: Way) {
+    let sweep = Sweep::new(test, way);
+    let file = way.file(1);
+    let (disk, history, options, start, end) = unsynced_records_and_a_batch(way);
     // The same records in a file with another salt.
-    let other_file = unsynced_records_and_a_batch(io).0.read_file(FILE);
-    for len in start..=end {
+    let other_file = unsynced_records_and_a_batch(way).0.read_file(&file);
+    let (turns, turn) = sweep.turn();
+    for len in (start..=end).filter(|len| len % turns == turn) {
         for kind in 0..5 {
             sweep.case(Case { workload: 0, moment: len, crash: kind }, |random| {
-                let left = disk.crash_cut(FILE, len);
-                let mut bytes = left.read_file(FILE);
+                let left = disk.crash_cut(&file, len);
+                let mut bytes = left.read_file(&file);
                 assert_eq!(bytes.len() as u64, len);
                 bytes.extend(behind_the_cut(kind, bytes.len(), &other_file, random));
-                left.write_file(FILE, &bytes);
+                left.write_file(&file, &bytes);
                 let at_least = if len == end { history.len() } else { 2 };
                 // Garbage may happen to be the very bytes that were cut off, so all may be there again.
                 let at_most = history.len();
@@ -136,15 +146,25 @@ fn sweep_cuts(test: &'static str, io: Io) {
             });
         }
     }
-    sweep.finish((end - start + 1) * 5);
+    sweep.finish((end - start) * 5 - 5 * turns);
 }
 
 #[test]
 fn every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_mapped() {
-    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_mapped", Io::Mapped);
+    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_mapped", Way::MAPPED);
 }
 
 #[test]
 fn every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_syscall() {
-    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_syscall", Io::Syscall);
+    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_syscall", Way::SYSCALL);
+}
+
+#[test]
+fn every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_json() {
+    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_json", Way::JSON);
+}
+
+#[test]
+fn every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_csv() {
+    sweep_cuts("every_cut_of_the_last_records_and_of_a_batch_leaves_a_prefix_csv", Way::CSV);
 }

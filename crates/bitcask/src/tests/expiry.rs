@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::ledger::open_at;
+use super::ways::Way;
 use crate::vfs::sim::{CrashModel, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Io, Options, PutOptions, Result};
+use crate::{Bitcask, Durability, Error, Options, PutOptions, Result};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,9 +18,12 @@ fn for_a_second() -> PutOptions {
     PutOptions::new().expires_in(SECOND)
 }
 
-fn in_both_ways(test: impl Fn(&SimDisk, &Arc<SimClock>)) {
-    for io in [Io::Mapped, Io::Syscall] {
-        test(&SimDisk::new(io), &Arc::new(SimClock::new(1_000_000)));
+fn in_every_way(test: impl Fn(&SimDisk, &Arc<SimClock>)) {
+    for way in Way::ALL {
+        let (disk, clock) = (way.disk(), Arc::new(SimClock::new(1_000_000)));
+        // A store that exists keeps its format.
+        drop(open_at(&disk, &options().format(way.format), &clock).unwrap());
+        test(&disk, &clock);
     }
 }
 
@@ -36,7 +40,7 @@ fn assert_absent(db: &Bitcask, key: &str) {
 
 #[test]
 fn a_value_that_has_expired_is_absent_at_once_whoever_asks() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         db.put_with("gone", "1", &for_a_second()).unwrap();
         db.put("stays", "2").unwrap();
@@ -62,7 +66,7 @@ fn a_value_that_has_expired_is_absent_at_once_whoever_asks() {
 
 #[test]
 fn a_key_that_has_expired_counts_until_it_is_reaped() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         for n in 0..400 {
             let options = if n % 4 == 0 { PutOptions::new() } else { for_a_second() };
@@ -94,7 +98,7 @@ fn a_key_that_has_expired_counts_until_it_is_reaped() {
 #[test]
 fn an_older_value_never_comes_back_whatever_the_clock_does() {
     const CLOCKS: [u64; 3] = [0, 1_000_000, 60_000_000];
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         for n in 0..40 {
             db.put(format!("k{n}"), "old").unwrap();
@@ -131,7 +135,7 @@ fn an_older_value_never_comes_back_whatever_the_clock_does() {
 
 #[test]
 fn a_delete_of_a_value_that_has_expired_holds_when_the_clock_goes_back() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         db.put_with("k", "1", &for_a_second()).unwrap();
         clock.advance(SECOND);
@@ -147,7 +151,7 @@ fn a_delete_of_a_value_that_has_expired_holds_when_the_clock_goes_back() {
 
 #[test]
 fn an_expiry_is_changed_and_removed_without_touching_the_value() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         let value = vec![7; 1000];
         db.put("k", &value).unwrap();
@@ -185,7 +189,7 @@ fn an_expiry_is_changed_and_removed_without_touching_the_value() {
 
 #[test]
 fn a_value_may_have_expired_before_it_is_written() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         for options in [
             PutOptions::new().expires_in(Duration::ZERO),
@@ -203,7 +207,7 @@ fn a_value_may_have_expired_before_it_is_written() {
 
 #[test]
 fn a_delete_with_an_expiry_is_refused() {
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &options(), clock).unwrap();
         db.put("k", "1").unwrap();
         assert!(matches!(db.delete_with("k", &for_a_second()), Err(Error::InvalidOptions { .. })));
@@ -217,7 +221,7 @@ fn a_delete_with_an_expiry_is_refused() {
 fn the_absence_of_an_expired_key_is_as_durable_as_a_value_would_be() {
     let always = || Options::new().durability(Durability::Always);
     let unsynced = || for_a_second().durability(Durability::Os);
-    in_both_ways(|disk, clock| {
+    in_every_way(|disk, clock| {
         let db = open_at(disk, &always(), clock).unwrap();
         for reaped in [false, true] {
             for asked in ["contains", "get", "delete", "expire"] {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{self, Ledger, by_tier};
+use super::ways::Way;
 use crate::vfs::sim::{Calls, CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Io, Options, PutOptions, Update};
+use crate::{Bitcask, Durability, Error, LogFormat, Options, PutOptions, Update};
 
 const KEYS: usize = 10;
 const WRITES: usize = 60;
@@ -19,7 +20,6 @@ fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("k{n}"))
 }
 
-const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
 const DURABILITIES: [Durability; 3] =
     [Durability::Always, Durability::Interval(Duration::from_secs(1)), Durability::Os];
 
@@ -39,7 +39,7 @@ const EINTR: Failure = Failure::Os(4);
 /// One run: which call fails, how, and in which way of working.
 #[derive(Clone, Copy)]
 struct Case {
-    io: usize,
+    way: usize,
     durability: usize,
     failure: usize,
     repeat: Repeat,
@@ -49,7 +49,7 @@ struct Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let repeat = u8::from(self.repeat == Repeat::Forever);
-        write!(f, "{},{},{},{repeat},{}", self.io, self.durability, self.failure, self.number)
+        write!(f, "{},{},{},{repeat},{}", self.way, self.durability, self.failure, self.number)
     }
 }
 
@@ -58,16 +58,32 @@ impl Case {
         let parts: Vec<u64> = text.split(',').map(|part| part.parse().unwrap()).collect();
         let index = |at: usize| usize::try_from(parts[at]).unwrap();
         let repeat = if parts[3] == 1 { Repeat::Forever } else { Repeat::Once };
-        Self { io: index(0), durability: index(1), failure: index(2), repeat, number: parts[4] }
+        Self { way: index(0), durability: index(1), failure: index(2), repeat, number: parts[4] }
     }
 
     fn options(&self) -> Options {
-        Options::new().max_file_size(600).durability(DURABILITIES[self.durability])
+        let way = Way::ALL[self.way];
+        // A few records in each file, whatever their form.
+        let file_size = if way.format == LogFormat::Binary { 600 } else { 1800 };
+        way.options().max_file_size(file_size).durability(DURABILITIES[self.durability])
     }
 
     fn disk(&self) -> SimDisk {
-        SimDisk::new(IOS[self.io])
+        Way::ALL[self.way].disk()
     }
+}
+
+/// With every commit this many ways share the calls.
+fn turns(way: usize) -> usize {
+    usize::try_from(Way::ALL[way].turn().0).unwrap()
+}
+
+/// With every commit the durabilities, and the ways that take turns, share the calls.
+fn has_turn(way: usize, durability: usize, number: u64) -> bool {
+    let (turns, turn) = Way::ALL[way].turn();
+    let count = DURABILITIES.len() as u64;
+    let has_turn = number % count == durability as u64 && number / count % turns == turn;
+    by_tier(has_turn, true, true)
 }
 
 /// A store at work, and what is known of it.
@@ -446,20 +462,19 @@ fn whichever_call_fails_it_fails_cleanly_and_nothing_acknowledged_is_lost() {
         return;
     }
     // An interruption that never ends is no fault that a loop could leave.
-    let ways: Vec<(usize, Repeat)> = (0..FAILURES.len())
+    let failures: Vec<(usize, Repeat)> = (0..FAILURES.len())
         .flat_map(|failure| [(failure, Repeat::Once), (failure, Repeat::Forever)])
         .filter(|&(failure, repeat)| FAILURES[failure] != EINTR || repeat == Repeat::Once)
         .collect();
-    let ways_per_call = by_tier(1, ways.len(), ways.len());
-    let step = by_tier(DURABILITIES.len(), 1, 1);
+    let failures_per_call = by_tier(1, failures.len(), failures.len());
     let (mut cases, mut fired) = (0_u64, 0_u64);
-    for io in 0..IOS.len() {
+    for way in 0..Way::ALL.len() {
         for durability in 0..DURABILITIES.len() {
-            let base = Case { io, durability, failure: 0, repeat: Repeat::Once, number: 0 };
-            for number in (0..calls(&base)).skip(durability).step_by(step) {
-                let first = usize::try_from(number).unwrap() * 7 + io + durability;
-                for way in 0..ways_per_call {
-                    let (failure, repeat) = ways[(first + way) % ways.len()];
+            let base = Case { way, durability, failure: 0, repeat: Repeat::Once, number: 0 };
+            for number in (0..calls(&base)).filter(|&number| has_turn(way, durability, number)) {
+                let first = usize::try_from(number).unwrap() * 7 + way + durability;
+                for turn in 0..failures_per_call {
+                    let (failure, repeat) = failures[(first + turn) % failures.len()];
                     cases += 1;
                     fired += u64::from(guarded(&Case { failure, repeat, number, ..base }, run_case));
                 }
@@ -473,10 +488,10 @@ fn whichever_call_fails_it_fails_cleanly_and_nothing_acknowledged_is_lost() {
 #[test]
 fn a_failed_sync_is_never_tried_again_on_the_same_data() {
     let (mut cases, mut poisoned) = (0_u64, 0_u64);
-    for io in 0..IOS.len() {
+    for way in 0..Way::ALL.len() {
         for durability in 0..DURABILITIES.len() {
-            let base = Case { io, durability, failure: 0, repeat: Repeat::Once, number: 0 };
-            for number in (0..calls(&base)).step_by(by_tier(5, 1, 1)) {
+            let base = Case { way, durability, failure: 0, repeat: Repeat::Once, number: 0 };
+            for number in (0..calls(&base)).step_by(by_tier(5 * turns(way), 1, 1)) {
                 let case = Case { number, ..base };
                 guarded(&case, |case| {
                     cases += 1;
@@ -522,9 +537,9 @@ fn fail_one_sync(case: &Case) -> bool {
 fn short_and_interrupted_calls_change_nothing() {
     let seeds = by_tier(20, 500, 5_000);
     for seed in 0..seeds {
-        for io in 0..IOS.len() {
+        for way in (0..Way::ALL.len()).filter(|&way| by_tier(seed % turns(way) as u64 == 0, true, true)) {
             for durability in 0..DURABILITIES.len() {
-                let case = Case { io, durability, failure: 2, repeat: Repeat::Once, number: seed };
+                let case = Case { way, durability, failure: 2, repeat: Repeat::Once, number: seed };
                 let disk = case.disk();
                 disk.set_calls(Calls::Short { seed });
                 let run = catch_unwind(AssertUnwindSafe(|| {
@@ -536,18 +551,18 @@ fn short_and_interrupted_calls_change_nothing() {
                     check_survivor(&survivor, &run.options, run.ledger.clone(), true, seed);
                 }));
                 run.unwrap_or_else(|panic| {
-                    println!("short calls: io {io}, durability {durability}, seed {seed}");
+                    println!("short calls: way {way}, durability {durability}, seed {seed}");
                     resume_unwind(panic)
                 });
             }
         }
     }
-    println!("{seeds} seeds, each in {} ways", IOS.len() * DURABILITIES.len());
+    println!("{seeds} seeds, each in {} ways", Way::ALL.len() * DURABILITIES.len());
 }
 
-/// Acknowledged at every durability, on a fresh disk.
-fn always(max_file_size: u64) -> Options {
-    Options::new().max_file_size(max_file_size).durability(Durability::Always)
+/// Acknowledged when durable, in files of this size.
+fn always(way: Way, max_file_size: u64) -> Options {
+    way.options().max_file_size(max_file_size).durability(Durability::Always)
 }
 
 fn put_numbered(db: &Bitcask, numbers: std::ops::Range<usize>) {
@@ -567,15 +582,15 @@ fn assert_numbered(db: &Bitcask, numbers: std::ops::Range<usize>) {
 /// rotated into it, the link went over the header, and the next open refused the whole store.
 #[test]
 fn a_log_goes_on_in_the_successor_of_the_process_before() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = ledger::open(&disk, &always(600)).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = ledger::open(&disk, &always(way, 600)).unwrap();
         put_numbered(&db, 0..10);
         db.close().unwrap();
-        let db = ledger::open(&disk, &always(600)).unwrap();
+        let db = ledger::open(&disk, &always(way, 600)).unwrap();
         put_numbered(&db, 10..30);
         drop(db);
-        assert_numbered(&ledger::open(&disk, &always(600)).unwrap(), 0..30);
+        assert_numbered(&ledger::open(&disk, &always(way, 600)).unwrap(), 0..30);
     }
 }
 
@@ -584,18 +599,18 @@ fn a_log_goes_on_in_the_successor_of_the_process_before() {
 /// back, and the open refused a store with records in a file that is not listed.
 #[test]
 fn a_manifest_whose_directory_sync_failed_is_written_again() {
-    for io in IOS {
-        let whole = SimDisk::new(io);
-        drop(ledger::open(&whole, &always(600)));
+    for way in Way::ALL {
+        let whole = way.disk();
+        drop(ledger::open(&whole, &always(way, 600)));
         for number in 0..whole.operations() {
-            let disk = SimDisk::new(io);
+            let disk = way.disk();
             disk.inject(number, |kind| kind == OpKind::SyncDir, Failure::Os(5), Repeat::Once);
-            let _ = ledger::open(&disk, &always(600));
+            let _ = ledger::open(&disk, &always(way, 600));
             disk.clear_faults();
-            let db = ledger::open(&disk, &always(600)).unwrap();
+            let db = ledger::open(&disk, &always(way, 600)).unwrap();
             put_numbered(&db, 0..20);
             for model in CrashModel::ALL {
-                assert_numbered(&ledger::open(&disk.crash(number, model), &always(600)).unwrap(), 0..20);
+                assert_numbered(&ledger::open(&disk.crash(number, model), &always(way, 600)).unwrap(), 0..20);
             }
         }
     }

@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ways::Way;
 use crate::options::Maintenance;
 use crate::vfs::sim::{SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, Options, Result};
+use crate::{Bitcask, Durability, LogFormat, Result};
 
-const FOOTER_LEN: u64 = 80;
-
-fn open(disk: &SimDisk) -> Result<Bitcask> {
-    let options = Options::new().max_file_size(512).durability(Durability::Always);
+fn open(disk: &SimDisk, way: Way) -> Result<Bitcask> {
+    let options = way.options().max_file_size(512).durability(Durability::Always);
     let clock = Arc::new(SimClock::new(1_000_000));
     Bitcask::open_on(&*disk.vfs(), clock, Path::new("store"), options.maintenance(Maintenance::Callers))
 }
@@ -20,21 +19,25 @@ fn open(disk: &SimDisk) -> Result<Bitcask> {
 /// covered: "records behind the end that its successor names". The store did not open any more.
 #[test]
 fn a_footer_of_any_part_is_made_again() {
-    for io in [Io::Mapped, Io::Syscall] {
-        let disk = SimDisk::new(io);
-        let db = open(&disk).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open(&disk, way).unwrap();
         for n in 0..20 {
             db.put(format!("key{n}"), "a value").unwrap();
         }
         db.close().unwrap();
-        let name = "0000000001.data";
+        let name = &way.file(1);
         let whole = disk.read_file(name);
+        let footer_len = match way.format {
+            LogFormat::Binary => 80,
+            _ => whole.split_inclusive(|&byte| byte == b'\n').next_back().unwrap().len() as u64,
+        };
         let end = whole.len() as u64;
-        for kept in 0..FOOTER_LEN {
+        for kept in 0..footer_len {
             let crashed = disk.fork();
-            let lost = vec![0; usize::try_from(FOOTER_LEN - kept).unwrap()];
-            crashed.overwrite(name, end - FOOTER_LEN + kept, &lost);
-            let db = open(&crashed).unwrap_or_else(|error| panic!("{kept} bytes of a footer: {error}"));
+            let lost = vec![0; usize::try_from(footer_len - kept).unwrap()];
+            crashed.overwrite(name, end - footer_len + kept, &lost);
+            let db = open(&crashed, way).unwrap_or_else(|error| panic!("{kept} bytes of a footer: {error}"));
             for n in 0..20 {
                 let value = db.get(format!("key{n}")).unwrap();
                 assert_eq!(value.as_deref(), Some(&b"a value"[..]), "key{n}, {kept} bytes of a footer");

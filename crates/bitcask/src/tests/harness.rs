@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::model::{Bounds, History, Map, Stored};
+use super::ways::Way;
 use crate::options::Maintenance;
 use crate::verify::verify_dir;
 use crate::vfs::DirAccess;
@@ -74,6 +75,7 @@ impl FromStr for Case {
 /// One sweep over many cases. `BITCASK_SEED` gives it other chances; `BITCASK_CASE` leaves only one case of it.
 pub(super) struct Sweep {
     test: &'static str,
+    way: Way,
     seed: u64,
     only: Option<Case>,
     count: AtomicU64,
@@ -81,11 +83,11 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn new(test: &'static str) -> Self {
+    pub(super) fn new(test: &'static str, way: Way) -> Self {
         let seed = std::env::var("BITCASK_SEED").map_or(1, |seed| seed.parse().unwrap());
         let only = std::env::var("BITCASK_CASE").ok().map(|case| case.parse().unwrap());
         println!("{test}: seed {seed}, tier {:?}", Tier::get());
-        Self { test, seed, only, count: AtomicU64::new(0), start: Instant::now() }
+        Self { test, way, seed, only, count: AtomicU64::new(0), start: Instant::now() }
     }
 
     /// Chance for one workload of this sweep.
@@ -93,9 +95,15 @@ impl Sweep {
         mix(&[self.seed, workload])
     }
 
-    /// Whether any case of this workload is wanted.
+    /// Whether any case of this workload is wanted. With every commit the ways that take turns share the workloads.
     pub(super) fn wants(&self, workload: u64) -> bool {
-        self.only.is_none_or(|only| only.workload == workload)
+        let (turns, turn) = self.turn();
+        self.only.map_or(workload % turns == turn, |only| only.workload == workload)
+    }
+
+    /// How many sweeps share the cases, and which of them this one takes.
+    pub(super) fn turn(&self) -> (u64, u64) {
+        Tier::pick(self.way.turn(), (1, 0), (1, 0))
     }
 
     /// Checks one case, with chance of its own. If that panics, a line tells how to repeat it.
@@ -115,9 +123,10 @@ impl Sweep {
 
     /// Reports the count, and that the sweep was as large as promised.
     pub(super) fn finish(self, at_least: u64) {
+        let (turns, _) = self.turn();
         let count = self.count.into_inner();
         println!("{}: {count} crash points in {:.1} s", self.test, self.start.elapsed().as_secs_f64());
-        assert!(self.only.is_some() || count >= at_least, "{}: only {count} crash points", self.test);
+        assert!(self.only.is_some() || count >= at_least / turns, "{}: only {count} crash points", self.test);
     }
 }
 

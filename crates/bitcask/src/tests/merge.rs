@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::harness;
 use super::model::Map;
+use super::ways::{Way, is_data_file};
 use crate::status::{FileState, MergeVerdict};
 use crate::vfs::sim::{SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Io, MergeOptions, MergePolicy, Options};
+use crate::{Bitcask, Durability, Error, LogFormat, MergeOptions, MergePolicy, Options};
 
 const NOW_US: u64 = 1_800_000_000_000_000;
 
@@ -18,10 +19,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(io: Io, max_file_size: u64) -> Self {
+    fn new(way: Way, max_file_size: u64) -> Self {
+        // As many records in each file, whatever their form.
+        let factor = if way.format == LogFormat::Binary { 1 } else { 3 };
         let merge = MergeOptions::new().policy(MergePolicy::Never);
-        let options = Options::new().max_file_size(max_file_size).durability(Durability::Os).merge(merge);
-        Self { disk: SimDisk::new(io), clock: Arc::new(SimClock::new(NOW_US)), options }
+        let options =
+            way.options().max_file_size(max_file_size * factor).durability(Durability::Os).merge(merge);
+        Self { disk: way.disk(), clock: Arc::new(SimClock::new(NOW_US)), options }
     }
 
     fn open(&self) -> Bitcask {
@@ -29,9 +33,9 @@ impl Bench {
     }
 }
 
-fn in_both_ways(test: impl Fn(Io)) {
-    for io in [Io::Mapped, Io::Syscall] {
-        test(io);
+fn in_every_way(test: impl Fn(Way)) {
+    for way in Way::ALL {
+        test(way);
     }
 }
 
@@ -41,15 +45,15 @@ fn listed(db: &Bitcask) -> Vec<String> {
 }
 
 fn data_files(disk: &SimDisk) -> Vec<String> {
-    let mut files: Vec<_> = disk.files().into_iter().filter(|name| name.ends_with(".data")).collect();
+    let mut files: Vec<_> = disk.files().into_iter().filter(|name| is_data_file(name)).collect();
     files.sort();
     files
 }
 
 #[test]
 fn a_merge_gives_back_dead_bytes_and_keeps_every_live_value() {
-    in_both_ways(|io| {
-        let bench = Bench::new(io, 1024);
+    in_every_way(|way| {
+        let bench = Bench::new(way, 1024);
         let db = bench.open();
         for round in 0..20 {
             for n in 0..20 {
@@ -79,8 +83,8 @@ fn a_merge_gives_back_dead_bytes_and_keeps_every_live_value() {
 
 #[test]
 fn a_store_of_which_everything_is_deleted_shrinks_to_nothing() {
-    in_both_ways(|io| {
-        let bench = Bench::new(io, 400);
+    in_every_way(|way| {
+        let bench = Bench::new(way, 400);
         let db = bench.open();
         for n in 0..100 {
             db.put(format!("key{n}"), "value").unwrap();
@@ -103,7 +107,7 @@ fn a_store_of_which_everything_is_deleted_shrinks_to_nothing() {
 
 #[test]
 fn paused_merges_are_refused_until_they_are_resumed() {
-    let bench = Bench::new(Io::Mapped, 400);
+    let bench = Bench::new(Way::MAPPED, 400);
     let db = bench.open();
     for n in 0..50 {
         db.put("key", format!("{n}")).unwrap();
@@ -118,7 +122,7 @@ fn paused_merges_are_refused_until_they_are_resumed() {
 
 #[test]
 fn the_status_tells_for_each_file_why_it_will_or_will_not_be_merged() {
-    let bench = Bench::new(Io::Mapped, 1000);
+    let bench = Bench::new(Way::MAPPED, 1000);
     let db = bench.open();
     for n in 0..100 {
         db.put(format!("key{n}"), "a value that stays until it is overwritten").unwrap();

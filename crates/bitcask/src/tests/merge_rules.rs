@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::harness;
 use super::model::Map;
+use super::ways::Way;
 use crate::expiry::to_time;
 use crate::vfs::sim::{CrashModel, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, MergeReport, Options, PutOptions};
+use crate::{Bitcask, Durability, LogFormat, MergeOptions, MergePolicy, MergeReport, Options, PutOptions};
 
 const NOW_US: u64 = 1_800_000_000_000_000;
 const HOUR_US: u64 = 3_600_000_000;
@@ -16,19 +17,21 @@ const HOUR_US: u64 = 3_600_000_000;
 struct Story {
     disk: SimDisk,
     clock: Arc<SimClock>,
+    format: LogFormat,
     db: Option<Bitcask>,
 }
 
 impl Story {
-    fn new(io: Io) -> Self {
-        let mut story = Self { disk: SimDisk::new(io), clock: Arc::new(SimClock::new(NOW_US)), db: None };
+    fn new(way: Way) -> Self {
+        let clock = Arc::new(SimClock::new(NOW_US));
+        let mut story = Self { disk: way.disk(), clock, format: way.format, db: None };
         story.open();
         story
     }
 
     fn open(&mut self) {
         let merge = MergeOptions::new().policy(MergePolicy::Never);
-        let options = Options::new().durability(Durability::Os).merge(merge);
+        let options = Options::new().format(self.format).durability(Durability::Os).merge(merge);
         self.db = Some(harness::open(&self.disk, &self.clock, &options).unwrap());
     }
 
@@ -92,15 +95,15 @@ impl Story {
     }
 }
 
-fn in_both_ways(tell: impl Fn(Story)) {
-    for io in [Io::Mapped, Io::Syscall] {
-        tell(Story::new(io));
+fn in_every_way(tell: impl Fn(Story)) {
+    for way in Way::ALL {
+        tell(Story::new(way));
     }
 }
 
 #[test]
 fn a_tombstone_stays_while_an_older_file_holds_a_value_of_its_key() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "old");
         story.put("b", "keeps the first file from vanishing");
         story.rotate();
@@ -119,7 +122,7 @@ fn a_tombstone_stays_while_an_older_file_holds_a_value_of_its_key() {
 
 #[test]
 fn a_tombstone_leaves_when_every_value_of_the_older_files_is_the_newest_of_its_key() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "1");
         story.rotate();
         story.put("b", "2");
@@ -133,7 +136,7 @@ fn a_tombstone_leaves_when_every_value_of_the_older_files_is_the_newest_of_its_k
 
 #[test]
 fn of_many_tombstones_of_one_key_one_is_kept() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "0");
         story.rotate();
         for n in 1..20 {
@@ -150,7 +153,7 @@ fn of_many_tombstones_of_one_key_one_is_kept() {
 
 #[test]
 fn a_record_is_not_dropped_for_one_that_a_power_cut_can_take() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "old");
         story.rotate();
         story.db().sync().unwrap();
@@ -163,7 +166,7 @@ fn a_record_is_not_dropped_for_one_that_a_power_cut_can_take() {
 
 #[test]
 fn a_tombstone_that_a_power_cut_takes_has_dropped_nothing() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "old");
         story.rotate();
         story.db().sync().unwrap();
@@ -178,7 +181,7 @@ fn a_tombstone_that_a_power_cut_takes_has_dropped_nothing() {
 /// output, and the tombstone that got it would leave while the value it covers is still there.
 #[test]
 fn timestamps_of_records_that_have_left_are_not_given_again() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("b", "1");
         story.put("a", "old");
         story.delete("b");
@@ -197,7 +200,7 @@ fn timestamps_of_records_that_have_left_are_not_given_again() {
 
 #[test]
 fn a_value_that_has_expired_still_covers_the_older_ones_of_its_key() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "old");
         story.put("z", "1");
         story.rotate();
@@ -215,7 +218,7 @@ fn a_value_that_has_expired_still_covers_the_older_ones_of_its_key() {
 /// It has no entry in the keydir because it was reaped, not because something covers it.
 #[test]
 fn a_value_that_was_reaped_covers_the_older_ones_also_when_the_clock_has_gone_back() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put_until("a", "old", NOW_US + HOUR_US);
         story.put("z", "1");
         story.rotate();
@@ -232,7 +235,7 @@ fn a_value_that_was_reaped_covers_the_older_ones_also_when_the_clock_has_gone_ba
 
 #[test]
 fn expired_values_leave_with_a_merge_and_living_ones_keep_their_expiry() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put_until("gone", "1", NOW_US + HOUR_US);
         story.put_until("stays", "2", NOW_US + 3 * HOUR_US);
         story.rotate();
@@ -251,7 +254,7 @@ fn expired_values_leave_with_a_merge_and_living_ones_keep_their_expiry() {
 /// The output takes the place of its inputs in the log; at the end of the log it would bury what came after them.
 #[test]
 fn log_order_stays_write_order() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("z", "1");
         story.put("a", "1");
         story.put("b", "1");
@@ -272,7 +275,7 @@ fn log_order_stays_write_order() {
 /// The link of the output, not that of a file that is gone, tells the recovery what follows a cut.
 #[test]
 fn what_follows_a_cut_may_be_merged_and_may_vanish() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "1");
         story.db().sync().unwrap();
         story.put("lost", "1");
@@ -293,7 +296,7 @@ fn what_follows_a_cut_may_be_merged_and_may_vanish() {
 
 #[test]
 fn a_manifest_that_was_merged_over_is_refused_when_it_is_put_back() {
-    in_both_ways(|mut story| {
+    in_every_way(|mut story| {
         story.put("a", "1");
         story.rotate();
         story.put("a", "2");

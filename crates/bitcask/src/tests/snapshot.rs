@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::harness;
+use super::ways::Way;
 use crate::vfs::sim::{SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Io, MergeOptions, MergePolicy, Options, Result, Snapshot};
+use crate::{Bitcask, Durability, Error, MergeOptions, MergePolicy, Options, Result, Snapshot};
 
 type Contents = BTreeMap<String, String>;
 
@@ -44,10 +45,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(io: Io) -> Self {
+    fn new(way: Way) -> Self {
         let merge = MergeOptions::new().policy(MergePolicy::Never);
-        let options = Options::new().durability(Durability::Os).merge(merge);
-        Self { disk: SimDisk::new(io), clock: Arc::new(SimClock::new(1_000_000)), options }
+        let options = way.options().durability(Durability::Os).merge(merge);
+        Self { disk: way.disk(), clock: Arc::new(SimClock::new(1_000_000)), options }
     }
 
     fn open(&self) -> Bitcask {
@@ -55,15 +56,15 @@ impl Bench {
     }
 }
 
-fn in_both_ways(test: impl Fn(Bench)) {
-    for io in [Io::Mapped, Io::Syscall] {
-        test(Bench::new(io));
+fn in_every_way(test: impl Fn(Bench)) {
+    for way in Way::ALL {
+        test(Bench::new(way));
     }
 }
 
 #[test]
 fn a_snapshot_sees_one_moment_whatever_is_written_and_merged() {
-    in_both_ways(|bench| {
+    in_every_way(|bench| {
         let db = bench.open();
         db.put("a", "1").unwrap();
         db.put("b", "1").unwrap();
@@ -95,7 +96,7 @@ fn a_snapshot_sees_one_moment_whatever_is_written_and_merged() {
 
 #[test]
 fn a_merge_keeps_what_snapshots_see_only_as_long_as_they_live() {
-    in_both_ways(|bench| {
+    in_every_way(|bench| {
         let db = bench.open();
         db.put("a", "a long value that only the snapshot sees").unwrap();
         let snapshot = db.snapshot();
@@ -116,7 +117,7 @@ fn a_merge_keeps_what_snapshots_see_only_as_long_as_they_live() {
 /// A tombstone above a value that is kept for a snapshot may not leave, or the value would come back.
 #[test]
 fn a_value_kept_for_a_snapshot_does_not_outlive_its_tombstone() {
-    in_both_ways(|bench| {
+    in_every_way(|bench| {
         for together in [true, false] {
             let db = bench.open();
             db.put("a", "1").unwrap();
@@ -144,7 +145,7 @@ fn a_value_kept_for_a_snapshot_does_not_outlive_its_tombstone() {
 
 #[test]
 fn a_snapshot_of_a_closed_store_says_so() {
-    let bench = Bench::new(Io::Mapped);
+    let bench = Bench::new(Way::MAPPED);
     let db = bench.open();
     db.put("a", "1").unwrap();
     let snapshot = db.snapshot();
@@ -155,7 +156,7 @@ fn a_snapshot_of_a_closed_store_says_so() {
 
 #[test]
 fn a_reader_has_snapshots_too() {
-    let bench = Bench::new(Io::Syscall);
+    let bench = Bench::new(Way::JSON);
     bench.open().put("a", "1").unwrap();
     let reader = harness::open(&bench.disk, &bench.clock, &Options::read_only()).unwrap();
     assert_eq!(seen(&reader.snapshot(), keys()), contents(&[("a", "1")]));
@@ -209,7 +210,7 @@ fn iterations_agree_with_themselves_while_threads_write_and_merge() {
 
 #[test]
 fn a_scan_returns_every_key_that_stays_across_writes_merges_and_opening_again() {
-    in_both_ways(|bench| {
+    in_every_way(|bench| {
         let mut db = bench.open();
         for n in 0..2_000 {
             db.put(format!("stays{n}"), "1").unwrap();

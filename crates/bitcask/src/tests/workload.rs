@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::harness::{self, EXPIRIES, random_time};
 use super::model::{Bounds, History, Map, Stored, Write};
+use super::ways::{Way, is_data_file};
 use crate::clock::Clock;
 use crate::expiry::to_time;
 use crate::vfs::sim::{Random, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Io, MergeOptions, MergePolicy, Options, PutOptions, Snapshot, Update};
+use crate::{Bitcask, Durability, MergeOptions, MergePolicy, Options, PutOptions, Snapshot, Update};
 
 /// The disk right before an operation that changes it, and what a crash there must leave.
 pub(super) struct Moment {
@@ -23,7 +24,7 @@ pub(super) struct Moment {
 /// What all steps of one workload have in common.
 #[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) io: Io,
+    pub(super) way: Way,
     pub(super) options: Options,
     key_count: u64,
     /// Every value has at least this many bytes less than twice as many.
@@ -35,12 +36,13 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn random(io: Io, random: &mut Random) -> Self {
+    pub(super) fn random(way: Way, random: &mut Random) -> Self {
         let file_size = [256, 400, 1024, 4096][random.index(4)];
         let durability = random_durability(random);
         Self {
-            io,
-            options: Options::new()
+            way,
+            options: way
+                .options()
                 .max_file_size(file_size)
                 .durability(durability)
                 .merge(MergeOptions::new().policy(MergePolicy::Never)),
@@ -81,7 +83,7 @@ pub(super) struct Workload {
 impl Workload {
     /// A workload on an empty disk.
     pub(super) fn new(settings: Settings, seed: u64) -> Self {
-        let disk = SimDisk::new(settings.io);
+        let disk = settings.way.disk();
         Self::on(disk, settings, History::default(), Bounds::default(), seed)
     }
 
@@ -213,7 +215,7 @@ impl Workload {
         Random::new(self.next_number).fill(&mut value[front_len..]);
         if self.random.one_in(6) {
             let files: Vec<String> =
-                self.disk.files().into_iter().filter(|file| file.ends_with(".data")).collect();
+                self.disk.files().into_iter().filter(|file| is_data_file(file)).collect();
             let bytes = self.disk.read_file(&files[self.random.index(files.len())]);
             let start = if self.random.one_in(2) { 0 } else { self.random.index(bytes.len()) };
             value.extend(bytes[start..].iter().take(300));

@@ -1,0 +1,50 @@
+//! The ways in which the stores of these tests work: how bytes are moved, and how records are written.
+
+use crate::file::layout::{self, Name};
+use crate::format::position::FileId;
+use crate::vfs::sim::SimDisk;
+use crate::{Io, LogFormat, Options};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) io: Io,
+    pub(super) format: LogFormat,
+}
+
+impl Way {
+    pub(super) const MAPPED: Self = Self { io: Io::Mapped, format: LogFormat::Binary };
+    pub(super) const SYSCALL: Self = Self { io: Io::Syscall, format: LogFormat::Binary };
+    /// Text files are not mapped on a disk that can map either.
+    pub(super) const JSON: Self = Self { io: Io::Mapped, format: LogFormat::Json };
+    pub(super) const CSV: Self = Self { io: Io::Syscall, format: LogFormat::Csv };
+    pub(super) const ALL: [Self; 4] = [Self::MAPPED, Self::SYSCALL, Self::JSON, Self::CSV];
+
+    /// The ways that take turns where there is not the time for all of them: those that write by system calls.
+    const IN_TURN: [Self; 3] = [Self::SYSCALL, Self::JSON, Self::CSV];
+
+    /// How many ways take turns with this one, and when its turn is.
+    pub(super) fn turn(self) -> (u64, u64) {
+        match (0..).zip(Self::IN_TURN).find(|(_, way)| *way == self) {
+            Some((turn, _)) => (Self::IN_TURN.len() as u64, turn),
+            None => (1, 0),
+        }
+    }
+
+    pub(super) fn disk(self) -> SimDisk {
+        SimDisk::new(self.io)
+    }
+
+    pub(super) fn options(self) -> Options {
+        Options::new().format(self.format)
+    }
+
+    /// The name of the data file with this number.
+    pub(super) fn file(self, number: u64) -> String {
+        layout::data(FileId(number), self.format)
+    }
+}
+
+/// Whether the name is that of a data file.
+pub(super) fn is_data_file(name: &str) -> bool {
+    matches!(layout::parse(name), Name::Data(..))
+}
