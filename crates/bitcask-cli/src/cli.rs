@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bitcask::{Durability, Io, OpenMode, Options};
+use bitcask::{Durability, Io, LogFormat, OpenMode, Options};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
@@ -54,6 +54,7 @@ pub(crate) enum Verb {
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Repair(RepairArgs),
+    Convert(ConvertArgs),
     Bench(BenchArgs),
 }
 
@@ -279,6 +280,20 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: JsonArgs,
 }
 
+/// Copy all keys of a store into a new one in another log format
+///
+/// Values, timestamps and expiries are kept; old values and deleted keys are left behind. The new store is verified.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The store's directory; the store is not changed
+    pub(crate) dir: PathBuf,
+    /// The new store's directory, which is empty or not there yet
+    pub(crate) new_dir: PathBuf,
+    /// The log format of the new store: `binary`, `json` or `csv`
+    #[arg(long, value_name = "FORMAT", value_parser = parse_format)]
+    pub(crate) format: LogFormat,
+}
+
 /// Print the records of one data file, dead ones too, in the order they were written
 #[derive(Debug, Args)]
 pub(crate) struct DumpArgs {
@@ -440,6 +455,9 @@ pub(crate) struct WriterArgs {
     /// after that time (1s where none is given); `os` process death
     #[arg(long, value_name = "LEVEL", default_value = "interval", value_parser = parse_durability)]
     pub(crate) durability: Durability,
+    /// The log format of a store that is created: `binary`, `json` or `csv`; a store that exists keeps its own
+    #[arg(long, value_name = "FORMAT", default_value = "binary", value_parser = parse_format)]
+    pub(crate) format: LogFormat,
     /// How bytes reach the files: `mapped` (where that is safe) or `syscall`
     #[arg(long, value_name = "WAY", default_value = "mapped", value_parser = parse_io)]
     pub(crate) io: Io,
@@ -455,11 +473,18 @@ impl WriterArgs {
     pub(crate) fn options(&self, mode: OpenMode) -> Options {
         Options::new()
             .mode(mode)
+            .format(self.format)
             .durability(self.durability)
             .io(self.io)
             .max_file_size(self.max_file_size)
             .max_value_size(self.max_value_size)
     }
+}
+
+fn parse_format(text: &str) -> Result<LogFormat, String> {
+    let formats = [LogFormat::Binary, LogFormat::Json, LogFormat::Csv];
+    let found = formats.into_iter().find(|format| format.name() == text);
+    found.ok_or_else(|| "a log format is binary, json or csv".to_owned())
 }
 
 fn parse_durability(text: &str) -> Result<Durability, String> {

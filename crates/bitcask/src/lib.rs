@@ -25,6 +25,7 @@ mod clock;
 mod closing;
 mod commit;
 mod conditions;
+mod convert;
 mod cursor;
 mod db;
 mod dump;
@@ -66,6 +67,7 @@ mod writer;
 
 pub use backup::{BackupReport, RestoreReport, restore, restore_with};
 pub use batch::Batch;
+pub use convert::convert;
 pub use cursor::ScanPage;
 pub use db::{Bitcask, open};
 pub use dump::{Dump, DumpedRecord, dump};

@@ -56,7 +56,8 @@ pub struct Options {
 pub(crate) enum Maintenance {
     /// Threads of the store's own.
     Threads,
-    /// The callers, when they need it: one thread, the same order every time. For tests.
+    /// The callers, when they need it: one thread, the same order every time. For tests, and for a store that
+    /// one caller fills.
     Callers,
 }
 
@@ -133,7 +134,6 @@ impl Options {
         self
     }
 
-    #[cfg(test)]
     pub(crate) fn maintenance(mut self, maintenance: Maintenance) -> Self {
         self.maintenance = maintenance;
         self

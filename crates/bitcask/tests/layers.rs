@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["iter", "report", "threads", "verify", "dump"],
     &["snapshot", "backup"],
     &["repair"],
+    &["convert"],
     &["db"],
 ];
 

@@ -3,6 +3,7 @@
 mod backup;
 mod basho;
 mod bench;
+mod convert;
 mod dump;
 mod export;
 mod get;
@@ -39,6 +40,7 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Backup(args) => backup::backup(args),
         Verb::Repair(args) => repair::repair(args),
         Verb::Restore(args) => restore::restore(args),
+        Verb::Convert(args) => convert::convert(args),
         Verb::Bench(args) => bench::bench(args),
     }
 }

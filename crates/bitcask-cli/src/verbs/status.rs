@@ -17,6 +17,7 @@ struct StatusReport {
     dead_bytes: u64,
     data_bytes: u64,
     keydir_bytes: u64,
+    format: &'static str,
     io: &'static str,
     poisoned: Option<String>,
     recovery: RecoveryReport,
@@ -51,6 +52,7 @@ impl From<Status> for StatusReport {
             dead_bytes: status.dead_bytes,
             data_bytes: status.data_bytes,
             keydir_bytes: status.keydir_bytes,
+            format: status.format.name(),
             io: match status.io {
                 Io::Mapped => "mapped",
                 Io::Syscall => "syscall",
@@ -108,6 +110,7 @@ fn lines(report: &StatusReport) -> Vec<String> {
         format!("live     {}", HumanBytes(report.live_bytes)),
         format!("dead     {}", HumanBytes(report.dead_bytes)),
         format!("keydir   {} of memory", HumanBytes(report.keydir_bytes)),
+        format!("format   {}", report.format),
         format!("io       {}", report.io),
         format!(
             "closed   {}",
