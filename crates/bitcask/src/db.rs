@@ -451,7 +451,8 @@ impl Bitcask {
         self.store().seal_rotated(side)
     }
 
-    /// Whether a trigger of the store's [`MergeOptions`](crate::MergeOptions) is reached.
+    /// Whether a trigger of the store's [`MergeOptions`](crate::MergeOptions) is reached. A read-only handle judges dead
+    /// bytes alone: which tombstones may leave only a writer knows.
     pub fn needs_merge(&self) -> bool {
         self.store().needs_merge()
     }

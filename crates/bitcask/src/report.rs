@@ -41,20 +41,22 @@ impl Store {
     }
 
     /// What can be known without the manifest's clean positions and the writer's counts.
-    fn survey_of_reader(&self) -> Survey {
+    pub(crate) fn survey_of_reader(&self) -> Survey {
         let files = self.order().clone();
         let active = active_of(&files);
         let mut seen_active = false;
         let facts = files.iter().map(|file| {
             let is_active = active == Some(file.id());
+            let footer = file.known_footer();
             // Behind the end of the log there is nothing but what was made ahead.
             let excluded = match (is_active, seen_active || file.data_len() == 0) {
                 (true, _) => Some(MergeVerdict::Active),
                 (false, true) => Some(MergeVerdict::Successor),
+                (false, false) if !matches!(footer, Ok(Some(_))) => Some(MergeVerdict::Unsealed),
                 (false, false) => None,
             };
             seen_active |= is_active;
-            FileFacts { excluded, ..merge::facts_of(file, file.known_footer()) }
+            FileFacts { excluded, ..merge::facts_of(file, footer) }
         });
         Survey { facts: facts.collect(), files, clean: 0 }
     }

@@ -94,8 +94,8 @@ impl Store {
 
     /// Whether the options ask for a merge.
     pub(crate) fn needs_merge(&self) -> bool {
-        let Some(side) = &self.write_side else { return false };
-        let survey = self.survey(side, None);
+        let side = self.write_side.as_ref();
+        let survey = side.map_or_else(|| self.survey_of_reader(), |side| self.survey(side, None));
         self.first_run(&survey, Thoroughness::Triggers).is_some()
     }
 

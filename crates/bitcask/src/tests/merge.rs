@@ -7,7 +7,7 @@ use super::model::Map;
 use super::ways::{Way, is_data_file};
 use crate::status::{FileState, MergeVerdict};
 use crate::vfs::sim::{SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, LogFormat, MergeOptions, MergePolicy, Options};
+use crate::{Bitcask, Durability, Error, LogFormat, MergeOptions, MergePolicy, OpenMode, Options};
 
 const NOW_US: u64 = 1_800_000_000_000_000;
 
@@ -141,4 +141,18 @@ fn the_status_tells_for_each_file_why_it_will_or_will_not_be_merged() {
     assert!(status.files[1..].iter().any(|file| file.merge == MergeVerdict::Small));
     assert!(status.files.iter().any(|file| file.merge == MergeVerdict::Active));
     assert!(status.needs_merge && db.needs_merge());
+}
+
+#[test]
+fn a_reader_knows_whether_dead_bytes_ask_for_a_merge() {
+    let bench = Bench::new(Way::SYSCALL, 1000);
+    let db = bench.open();
+    for round in 0..50 {
+        db.put("key", format!("a value that is overwritten {round}")).unwrap();
+    }
+    let reader =
+        || harness::open(&bench.disk, &bench.clock, &bench.options.clone().mode(OpenMode::ReadOnly)).unwrap();
+    assert!(reader().needs_merge() && reader().status().needs_merge);
+    db.merge().unwrap();
+    assert!(!reader().needs_merge() && !reader().status().needs_merge);
 }
