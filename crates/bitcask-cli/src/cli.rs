@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bitcask::{Durability, Io, LogFormat, OpenMode, Options};
+use bitcask::{Durability, Io, LogFormat, MergeOptions, MergePolicy, OpenMode, Options};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
@@ -19,7 +19,7 @@ const OTHER_SOURCES: [&str; 3] = ["jsonl", "csv", "tree"];
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done (also when the reader of standard output went away)
-  1  the key is not in the store
+  1  no: the key is not in the store, or what was asked about is not so
   2  the command line is wrong
   3  damage was found in the store, or in what was imported
   4  any other failure
@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     Verify(VerifyArgs),
     Dump(DumpArgs),
+    Merge(MergeArgs),
+    NeedsMerge(NeedsMergeArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Repair(RepairArgs),
@@ -309,6 +311,33 @@ pub(crate) struct DumpArgs {
     pub(crate) json: JsonArgs,
 }
 
+/// Give back the space of dead records, whatever the thresholds
+///
+/// Every file is merged of which more than a twentieth is dead, and small files are joined. It needs at most one file of
+/// extra space; interrupted, it leaves the store as it was. A file in which a record cannot be read stays as it is, and is
+/// exit code 3.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
+}
+
+/// Tell by the exit code whether a merge is worth it, 0 or 1, and for each file why
+///
+/// By the thresholds at which a program that has the store open merges by itself. Merges nothing, but opens the store for
+/// writing: only then is all known that counts.
+#[derive(Debug, Args)]
+pub(crate) struct NeedsMergeArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
 /// Copy the store as it is now to another directory, also while another process writes it
 ///
 /// TARGET is new, empty, or an earlier backup of the same store, which is brought up to date: only what is new is copied.
@@ -470,6 +499,7 @@ pub(crate) struct WriterArgs {
 }
 
 impl WriterArgs {
+    /// For a verb that is done in a moment: it starts no merge, which it would only cut short.
     pub(crate) fn options(&self, mode: OpenMode) -> Options {
         Options::new()
             .mode(mode)
@@ -478,6 +508,7 @@ impl WriterArgs {
             .io(self.io)
             .max_file_size(self.max_file_size)
             .max_value_size(self.max_value_size)
+            .merge(MergeOptions::new().policy(MergePolicy::Never))
     }
 }
 

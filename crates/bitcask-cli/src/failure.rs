@@ -10,7 +10,8 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,
-    NotFound,
+    /// The answer is no, or there is nothing by that name.
+    No,
     Usage,
     Damage,
     Failed,
@@ -20,7 +21,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::NotFound => 1,
+            Exit::No => 1,
             Exit::Usage => 2,
             Exit::Damage => 3,
             Exit::Failed => 4,
@@ -78,7 +79,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::ClosedPipe => Exit::Done,
-            Self::NotFound(_) => Exit::NotFound,
+            Self::NotFound(_) => Exit::No,
             Self::Usage(_) => Exit::Usage,
             Self::Damage(_) => Exit::Damage,
             Self::Stopped { source, .. } => source.exit(),

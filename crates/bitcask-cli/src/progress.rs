@@ -1,8 +1,9 @@
-//! The progress bar of the verbs that take long, on standard error.
+//! The progress bar or spinner of the verbs that take long, on standard error.
 //!
 //! There is one only when standard error is a terminal; in logs and pipes it would be noise.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
@@ -12,6 +13,8 @@ const BYTES: &str =
     "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
 const BYTES_OPEN: &str = "{spinner} {msg} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}";
 const ENTRIES: &str = "{msg} [{bar:30}] {human_pos}/{human_len} entries, {prefix}, {rate}, {eta} left";
+const UNKNOWN: &str = "{spinner} {msg}, {elapsed}";
+const TICK: Duration = Duration::from_millis(100);
 
 /// A bar, or nothing where nobody watches.
 pub(crate) struct Progress {
@@ -32,6 +35,15 @@ impl Progress {
     /// A bar over so many entries, which also shows their bytes.
     pub(crate) fn entries(what: &'static str, total: u64) -> Self {
         Self::new(what, Some(total), ENTRIES)
+    }
+
+    /// A spinner, for a task that does not tell how far it has come.
+    pub(crate) fn unknown(what: &'static str) -> Self {
+        let this = Self::new(what, None, UNKNOWN);
+        if let Some(bar) = &this.bar {
+            bar.enable_steady_tick(TICK);
+        }
+        this
     }
 
     /// Does a task of the engine under a bar over its bytes.

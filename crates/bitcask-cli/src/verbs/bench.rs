@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bitcask::{Bitcask, Durability, OpenMode};
+use bitcask::{Bitcask, Durability, MergeOptions, OpenMode};
 use data_encoding::HEXLOWER;
 use hdrhistogram::Histogram;
 use indicatif::HumanCount;
@@ -60,7 +60,9 @@ struct Work<'a> {
 pub(super) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     refuse_data(&args.dir)?;
     let (keys, value_len) = sizes(args)?;
-    let report = with_writer(&args.dir, &args.writer, OpenMode::Create, |store| {
+    // As a program that embeds the store has it.
+    let options = args.writer.options(OpenMode::Create).merge(MergeOptions::new());
+    let report = with_writer(&args.dir, options, |store| {
         let work = Work { store, keys, value_len, threads: args.threads };
         let put = work.run("put", put_all)?;
         let began = Instant::now();

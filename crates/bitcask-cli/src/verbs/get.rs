@@ -45,5 +45,5 @@ pub(super) fn exists(args: &ExistsArgs) -> Result<Exit, Failure> {
         output.json_line(&ExistsReport { key: JsonEntry::key(&key), exists })?;
         output.finish()?;
     }
-    Ok(if exists { Exit::Done } else { Exit::NotFound })
+    Ok(if exists { Exit::Done } else { Exit::No })
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bitcask::{Bitcask, OpenMode};
+use bitcask::{Bitcask, MergeOptions, OpenMode};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -33,7 +33,9 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
     // The source comes first: where there is nothing to read, no store is created.
     let (mut source, findings) = open_source(args)?;
-    let (mut report, poured) = with_writer(&args.dir, &args.writer, OpenMode::Create, |store| {
+    // Long enough for merges to be worth it.
+    let options = args.writer.options(OpenMode::Create).merge(MergeOptions::new());
+    let (mut report, poured) = with_writer(&args.dir, options, |store| {
         let mut report = ImportReport::default();
         let poured = pour(source.as_mut(), store, &mut report);
         // Also after a bad line: what came before it stays, and is safe.

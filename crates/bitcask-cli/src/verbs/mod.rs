@@ -9,6 +9,8 @@ mod export;
 mod get;
 mod import;
 mod keys;
+mod merge;
+mod needs_merge;
 mod put;
 mod repair;
 mod restore;
@@ -18,9 +20,9 @@ mod verify;
 
 use std::path::Path;
 
-use bitcask::{Bitcask, OpenMode, Options};
+use bitcask::{Bitcask, Options};
 
-use crate::cli::{Verb, WriterArgs};
+use crate::cli::Verb;
 use crate::failure::{Exit, Failure};
 
 pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
@@ -37,6 +39,8 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Status(args) => status::status(args),
         Verb::Verify(args) => verify::verify(args),
         Verb::Dump(args) => dump::dump(args),
+        Verb::Merge(args) => merge::merge(args),
+        Verb::NeedsMerge(args) => needs_merge::needs_merge(args),
         Verb::Backup(args) => backup::backup(args),
         Verb::Repair(args) => repair::repair(args),
         Verb::Restore(args) => restore::restore(args),
@@ -54,11 +58,10 @@ fn open_reader(dir: &Path) -> Result<Bitcask, Failure> {
 /// when the work failed: what it wrote before stays.
 fn with_writer<T>(
     dir: &Path,
-    args: &WriterArgs,
-    mode: OpenMode,
+    options: Options,
     work: impl FnOnce(&Bitcask) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let store = bitcask::open(dir, args.options(mode))?;
+    let store = bitcask::open(dir, options)?;
     let result = work(&store);
     let closed = store.close();
     let done = result?;

@@ -32,7 +32,7 @@ struct DeleteReport<'a> {
 pub(super) fn put(args: &PutArgs) -> Result<Exit, Failure> {
     let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
     let value = value(args)?;
-    with_writer(&args.dir, &args.writer, OpenMode::Create, |store| Ok(store.put(&key, &value)?))?;
+    with_writer(&args.dir, args.writer.options(OpenMode::Create), |store| Ok(store.put(&key, &value)?))?;
     if args.json.json {
         let mut output = Output::stdout();
         output.json_line(&PutReport { key: JsonEntry::key(&key), value_bytes: value.len() })?;
@@ -43,7 +43,8 @@ pub(super) fn put(args: &PutArgs) -> Result<Exit, Failure> {
 
 pub(super) fn delete(args: &DeleteArgs) -> Result<Exit, Failure> {
     let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
-    let deleted = with_writer(&args.dir, &args.writer, OpenMode::Existing, |store| Ok(store.delete(&key)?))?;
+    let deleted =
+        with_writer(&args.dir, args.writer.options(OpenMode::Existing), |store| Ok(store.delete(&key)?))?;
     if args.json.json {
         let mut output = Output::stdout();
         output.json_line(&DeleteReport { key: JsonEntry::key(&key), deleted })?;

@@ -1,5 +1,7 @@
 //! `status`: what the store holds, file by file.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use bitcask::{Io, Status};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
@@ -15,9 +17,11 @@ struct StatusReport {
     keys: u64,
     live_bytes: u64,
     dead_bytes: u64,
+    held_bytes: u64,
     data_bytes: u64,
     keydir_bytes: u64,
     format: &'static str,
+    needs_merge: bool,
     io: &'static str,
     poisoned: Option<String>,
     recovery: RecoveryReport,
@@ -40,7 +44,13 @@ struct FileReport {
     bytes: u64,
     live_bytes: u64,
     dead_bytes: u64,
+    held_bytes: u64,
     live_keys: u64,
+    dead_keys: u64,
+    /// 0 as long as the file has no footer, which tells.
+    last_timestamp_us: u64,
+    will_merge: bool,
+    merge: String,
 }
 
 impl From<Status> for StatusReport {
@@ -50,9 +60,11 @@ impl From<Status> for StatusReport {
             keys: status.keys,
             live_bytes: status.live_bytes,
             dead_bytes: status.dead_bytes,
+            held_bytes: status.held_bytes,
             data_bytes: status.data_bytes,
             keydir_bytes: status.keydir_bytes,
             format: status.format.name(),
+            needs_merge: status.needs_merge,
             io: match status.io {
                 Io::Mapped => "mapped",
                 Io::Syscall => "syscall",
@@ -78,7 +90,12 @@ impl From<bitcask::FileStatus> for FileReport {
             bytes: file.len,
             live_bytes: file.live_bytes,
             dead_bytes: file.dead_bytes,
+            held_bytes: file.held_bytes,
             live_keys: file.live_keys,
+            dead_keys: file.dead_keys,
+            last_timestamp_us: file.last_timestamp,
+            will_merge: file.merge.will_merge(),
+            merge: file.merge.to_string(),
         }
     }
 }
@@ -109,8 +126,10 @@ fn lines(report: &StatusReport) -> Vec<String> {
         format!("data     {}", HumanBytes(report.data_bytes)),
         format!("live     {}", HumanBytes(report.live_bytes)),
         format!("dead     {}", HumanBytes(report.dead_bytes)),
+        format!("held     {}", HumanBytes(report.held_bytes)),
         format!("keydir   {} of memory", HumanBytes(report.keydir_bytes)),
         format!("format   {}", report.format),
+        format!("merge    {}", if report.needs_merge { "worth it" } else { "not worth it" }),
         format!("io       {}", report.io),
         format!(
             "closed   {}",
@@ -126,14 +145,34 @@ fn lines(report: &StatusReport) -> Vec<String> {
     lines.extend(damage_lines(&report.recovery.damage));
     lines.push(String::new());
     lines.push(format!(
-        "{:<24} {:<9} {:>14} {:>14} {:>14} {:>12}",
-        "FILE", "STATE", "BYTES", "LIVE", "DEAD", "KEYS"
+        "{:<24} {:<9} {:>14} {:>14} {:>14} {:>12} {:>12} {:>12} {:>9}  MERGE",
+        "FILE", "STATE", "BYTES", "LIVE", "DEAD", "HELD", "KEYS", "DEAD KEYS", "AGE"
     ));
     lines.extend(report.files.iter().map(|file| {
         format!(
-            "{:<24} {:<9} {:>14} {:>14} {:>14} {:>12}",
-            file.name, file.state, file.bytes, file.live_bytes, file.dead_bytes, file.live_keys
+            "{:<24} {:<9} {:>14} {:>14} {:>14} {:>12} {:>12} {:>12} {:>9}  {}",
+            file.name,
+            file.state,
+            file.bytes,
+            file.live_bytes,
+            file.dead_bytes,
+            file.held_bytes,
+            file.live_keys,
+            file.dead_keys,
+            age(file.last_timestamp_us),
+            file.merge
         )
     }));
     lines
+}
+
+/// How long ago that was, in the greatest unit that fits.
+fn age(timestamp_us: u64) -> String {
+    if timestamp_us == 0 {
+        return "-".to_owned();
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = now.saturating_sub(Duration::from_micros(timestamp_us)).as_secs();
+    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    text.split(' ').next().unwrap_or_default().to_owned()
 }

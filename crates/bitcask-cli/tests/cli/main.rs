@@ -11,6 +11,7 @@ mod inspect;
 mod keys;
 mod lines;
 mod manual;
+mod merge;
 mod pipes;
 mod real_tree;
 mod repair;
