@@ -4,9 +4,9 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bitcask::{Durability, Io, LogFormat, MergeOptions, MergePolicy, OpenMode, Options};
+use bitcask::{Durability, Io, LogFormat, MergeOptions, MergePolicy, OpenMode, Options, PutOptions};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Get(GetArgs),
     Delete(DeleteArgs),
     Exists(ExistsArgs),
+    Ttl(TtlArgs),
+    Expire(ExpireArgs),
     Keys(KeysArgs),
     Scan(ScanArgs),
     Count(CountArgs),
@@ -76,6 +78,18 @@ pub(crate) struct PutArgs {
     /// Take the value from this file instead; `-` is standard input
     #[arg(long, value_name = "PATH", conflicts_with = "value")]
     pub(crate) file: Option<PathBuf>,
+    /// Let the key be absent again after this time, such as 90s or `1h 30m`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
+    /// Let the key be absent from this moment on, such as 2027-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339, conflicts_with = "ttl")]
+    pub(crate) expires_at: Option<SystemTime>,
+    /// Only if the key is not in the store; exit code 1 when it is
+    #[arg(long, conflicts_with = "if_present")]
+    pub(crate) if_absent: bool,
+    /// Only if the key is in the store; exit code 1 when it is not
+    #[arg(long)]
+    pub(crate) if_present: bool,
     #[command(flatten)]
     pub(crate) encoding: EncodingArgs,
     #[command(flatten)]
@@ -84,6 +98,24 @@ pub(crate) struct PutArgs {
     pub(crate) json: JsonArgs,
     #[command(flatten)]
     pub(crate) writer: WriterArgs,
+}
+
+impl PutArgs {
+    /// What is asked of this one write.
+    pub(crate) fn put_options(&self) -> PutOptions {
+        let mut options = PutOptions::new();
+        if let Some(ttl) = self.ttl {
+            options = options.expires_in(ttl);
+        }
+        if let Some(time) = self.expires_at {
+            options = options.expires_at(time);
+        }
+        match (self.if_absent, self.if_present) {
+            (true, _) => options.if_absent(),
+            (_, true) => options.if_present(),
+            _ => options,
+        }
+    }
 }
 
 /// Print the value of a key, byte for byte
@@ -133,6 +165,46 @@ pub(crate) struct ExistsArgs {
     pub(crate) encoding: EncodingArgs,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
+}
+
+/// Print how long a key has to live, or `never` where it does not expire; exit code 1 when it is not there
+#[derive(Debug, Args)]
+pub(crate) struct TtlArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: OsString,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+/// Say when a key is to be absent again, or that it is to stay; exit code 1 when it is not there
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("when").required(true))]
+pub(crate) struct ExpireArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// The key
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) key: OsString,
+    /// After this time, such as 90s or `1h 30m`
+    #[arg(group = "when", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// At this moment, such as 2027-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME", group = "when", value_parser = humantime::parse_rfc3339)]
+    pub(crate) at: Option<SystemTime>,
+    /// Not at all
+    #[arg(long, group = "when")]
+    pub(crate) never: bool,
+    #[command(flatten)]
+    pub(crate) encoding: EncodingArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
 }
 
 /// Print the keys, one a line, in no particular order

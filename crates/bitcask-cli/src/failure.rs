@@ -40,6 +40,10 @@ pub(crate) enum Failure {
     #[error("the key \"{0}\" is not in the store")]
     NotFound(String),
 
+    /// The key (already escaped for a terminal) was to be absent.
+    #[error("the key \"{0}\" is in the store already")]
+    Present(String),
+
     /// The verb ran to its end and found damaged bytes.
     #[error("{0}")]
     Damage(String),
@@ -79,7 +83,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::ClosedPipe => Exit::Done,
-            Self::NotFound(_) => Exit::No,
+            Self::NotFound(_) | Self::Present(_) => Exit::No,
             Self::Usage(_) => Exit::Usage,
             Self::Damage(_) => Exit::Damage,
             Self::Stopped { source, .. } => source.exit(),

@@ -3,6 +3,8 @@
 //! `{"key":"...","value":"..."}`. Bytes that are not UTF-8 do not fit into a JSON string; they stand in base64 under
 //! `key64` or `value64` instead.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use data_encoding::BASE64;
 use serde::Serialize;
 
@@ -34,6 +36,12 @@ impl<'a> JsonEntry<'a> {
         let (key, key64) = text_or_base64(key);
         Self { key, key64, ..Self::value(value) }
     }
+}
+
+/// A moment in microseconds since 1970, as JSON has all times.
+pub(crate) fn micros(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {

@@ -16,6 +16,7 @@ mod repair;
 mod restore;
 mod scan;
 mod status;
+mod ttl;
 mod verify;
 
 use std::path::Path;
@@ -31,6 +32,8 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Delete(args) => put::delete(args),
         Verb::Get(args) => get::get(args),
         Verb::Exists(args) => get::exists(args),
+        Verb::Ttl(args) => ttl::ttl(args),
+        Verb::Expire(args) => ttl::expire(args),
         Verb::Keys(args) => keys::keys(args),
         Verb::Count(args) => keys::count(args),
         Verb::Scan(args) => scan::scan(args),

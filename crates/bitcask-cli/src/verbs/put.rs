@@ -20,6 +20,7 @@ struct PutReport<'a> {
     #[serde(flatten)]
     key: JsonEntry<'a>,
     value_bytes: usize,
+    written: bool,
 }
 
 #[derive(Serialize)]
@@ -32,13 +33,20 @@ struct DeleteReport<'a> {
 pub(super) fn put(args: &PutArgs) -> Result<Exit, Failure> {
     let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
     let value = value(args)?;
-    with_writer(&args.dir, args.writer.options(OpenMode::Create), |store| Ok(store.put(&key, &value)?))?;
+    let options = args.put_options();
+    let written = with_writer(&args.dir, args.writer.options(OpenMode::Create), |store| {
+        Ok(store.put_with(&key, &value, &options)?)
+    })?;
     if args.json.json {
         let mut output = Output::stdout();
-        output.json_line(&PutReport { key: JsonEntry::key(&key), value_bytes: value.len() })?;
+        output.json_line(&PutReport { key: JsonEntry::key(&key), value_bytes: value.len(), written })?;
         output.finish()?;
     }
-    Ok(Exit::Done)
+    match written {
+        true => Ok(Exit::Done),
+        false if args.if_absent => Err(Failure::Present(escaped(&key))),
+        false => Err(Failure::NotFound(escaped(&key))),
+    }
 }
 
 pub(super) fn delete(args: &DeleteArgs) -> Result<Exit, Failure> {

@@ -125,7 +125,9 @@ fn json_holds_what_the_text_holds() {
     bitcask(args!["exists", &store, "b", "--json"]).exits(1).prints("{\"key\":\"b\",\"exists\":false}\n");
     bitcask(args!["delete", &store, "a", "--json"]).done().prints("{\"key\":\"a\",\"deleted\":true}\n");
     bitcask(args!["delete", &store, "a", "--json"]).exits(1).prints("{\"key\":\"a\",\"deleted\":false}\n");
-    bitcask(args!["put", &store, "a", "xyz", "--json"]).done().prints("{\"key\":\"a\",\"value_bytes\":3}\n");
+    bitcask(args!["put", &store, "a", "xyz", "--json"])
+        .done()
+        .prints("{\"key\":\"a\",\"value_bytes\":3,\"written\":true}\n");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod basho;
 mod basho_files;
 mod bench;
 mod encodings;
+mod expiry;
 mod help;
 mod inspect;
 mod keys;
