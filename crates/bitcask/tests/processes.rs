@@ -440,7 +440,9 @@ fn many_threads_write_and_read_and_the_last_acknowledged_writes_stay() {
                 );
             };
             check(&db);
-            assert!(db.status().files.len() > 5);
+            // Many files were begun, however many a merge has left of them.
+            let last = db.status().files.into_iter().map(|file| file.name).max();
+            assert!(last.as_deref() > Some("0000000006"), "{last:?}");
             db.close().unwrap();
             check(&bitcask::open(dir.path(), options).unwrap());
             assert_eq!(bitcask::verify(dir.path()).unwrap().damage, []);
