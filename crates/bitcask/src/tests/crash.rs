@@ -48,7 +48,7 @@ fn sweep_moments(test: &'static str, way: Way) {
 }
 
 /// One crash and the check of what it leaves. Returns that, and how many writes are in it.
-fn crash_once(
+pub(super) fn crash_once(
     workload: &Workload,
     disk: &SimDisk,
     bounds: Bounds,
@@ -177,7 +177,7 @@ fn sweep_lives(test: &'static str, way: Way) {
                 let (left, found) =
                     crash_once(&life, &moment.disk, moment.bounds, crash, Depth::Recovery, random);
                 let bounds = crash.bounds_after(moment.bounds, found);
-                life = life.next(left, bounds, random.next());
+                life.next(left, bounds, random.next());
             }
             sweep.count_more(LIVES - 1);
         });

@@ -116,7 +116,7 @@ impl Sweep {
         check(&mut Random::new(mix(&[self.seed, case.workload, case.moment, case.crash])));
     }
 
-    /// Counts crash points that a case went through beyond its first.
+    /// Counts cases that one went through beyond its first.
     pub(super) fn count_more(&self, count: u64) {
         self.count.fetch_add(count, Ordering::Relaxed);
     }
@@ -125,8 +125,8 @@ impl Sweep {
     pub(super) fn finish(self, at_least: u64) {
         let (turns, _) = self.turn();
         let count = self.count.into_inner();
-        println!("{}: {count} crash points in {:.1} s", self.test, self.start.elapsed().as_secs_f64());
-        assert!(self.only.is_some() || count >= at_least / turns, "{}: only {count} crash points", self.test);
+        println!("{}: {count} cases in {:.1} s", self.test, self.start.elapsed().as_secs_f64());
+        assert!(self.only.is_some() || count >= at_least / turns, "{}: only {count} cases", self.test);
     }
 }
 

@@ -15,6 +15,7 @@ mod harness;
 mod ledger;
 mod leftovers;
 mod lines;
+mod machine;
 mod merge;
 mod merge_rules;
 mod model;

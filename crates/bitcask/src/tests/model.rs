@@ -198,8 +198,15 @@ impl History {
 pub(super) struct Map(BTreeMap<Vec<u8>, Stored>);
 
 impl Map {
-    /// All that a store holds, by every way to ask it.
+    /// All that a store holds, by every way to ask it. Nothing that has expired waits to be reaped.
     pub(super) fn of(db: &Bitcask) -> Self {
+        let map = Self::visible_in(db);
+        assert_eq!(db.len(), map.len() as u64, "len() against iter()");
+        map
+    }
+
+    /// All that readers of a store see.
+    pub(super) fn visible_in(db: &Bitcask) -> Self {
         let stored = |(key, value): (Vec<u8>, Value)| {
             let metadata = db.metadata(&key).unwrap().expect("the clock stands still, or almost");
             assert_eq!(metadata.value_len, value.len() as u64);
@@ -210,7 +217,6 @@ impl Map {
             .map(|entry| entry.unwrap_or_else(|error| panic!("iterating fails: {error}")))
             .map(stored)
             .collect();
-        assert_eq!(db.len(), map.len() as u64, "len() against iter()");
         let mut keys: Vec<Vec<u8>> = db.keys().map(|key| key.unwrap()).collect();
         keys.sort();
         assert!(keys.iter().eq(map.keys()), "keys() against iter()");
@@ -254,6 +260,10 @@ impl Map {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.0.keys()
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Stored> {

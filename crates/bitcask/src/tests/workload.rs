@@ -1,9 +1,10 @@
 //! The canonical workloads: what is done to a store, by seed, and the disk at every moment of it.
 //!
 //! Few keys, tiny files, many deletes and reopens: what finds bugs in stores of this family. A workload knows after each
-//! step what a crash must leave, and keeps a fork of the disk from before each operation that changes it.
+//! step what a crash must leave, and may keep a fork of the disk from before each operation that changes it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +67,9 @@ pub(super) struct Workload {
     pub(super) history: History,
     pub(super) bounds: Bounds,
     pub(super) disk: SimDisk,
+    /// Empty while it keeps none.
     pub(super) moments: Vec<Moment>,
+    keeps_moments: bool,
     random: Random,
     clock: Arc<SimClock>,
     db: Option<Bitcask>,
@@ -98,6 +101,7 @@ impl Workload {
             bounds,
             disk,
             moments: Vec::new(),
+            keeps_moments: true,
             // Numbers of an earlier life may be those of writes that a crash has undone.
             next_number: random.next() >> 20,
             random,
@@ -110,10 +114,16 @@ impl Workload {
     }
 
     /// The next life of the same store, on what a crash has left of it.
-    pub(super) fn next(self, left: SimDisk, bounds: Bounds, seed: u64) -> Self {
-        let mut history = self.history;
+    pub(super) fn next(&mut self, left: SimDisk, bounds: Bounds, seed: u64) {
+        let mut history = mem::take(&mut self.history);
         history.truncate(bounds.issued);
-        Self::on(left, self.settings, history, bounds, seed)
+        *self = Self::on(left, self.settings.clone(), history, bounds, seed);
+    }
+
+    /// Keeps the disk of every moment from now on, or none.
+    pub(super) fn keep_moments(&mut self, keeps_moments: bool) {
+        self.keeps_moments = keeps_moments;
+        self.moments.clear();
     }
 
     /// The whole of a canonical workload, from the making of the store to its close.
@@ -180,6 +190,9 @@ impl Workload {
     /// Does something, and keeps the moments of it: until it returns, only what was acknowledged before it is, and
     /// anything that it issues may be there.
     fn watched(&mut self, act: impl FnOnce(&mut Self)) {
+        if !self.keeps_moments {
+            return act(self);
+        }
         let before = self.bounds;
         self.disk.keep_snapshots();
         let disk = self.disk.clone();
@@ -189,7 +202,7 @@ impl Workload {
         self.moments.extend(moments);
     }
 
-    fn db(&self) -> &Bitcask {
+    pub(super) fn db(&self) -> &Bitcask {
         self.db.as_ref().expect("the store is open")
     }
 
@@ -254,6 +267,68 @@ impl Workload {
         self.history.latest().get(key).filter(|_| !self.reaped.contains(key)).cloned()
     }
 
+    /// All that the keydir leads to.
+    pub(super) fn state(&self) -> Map {
+        self.history.latest().without(&self.reaped)
+    }
+
+    /// The store holds what it must, whoever asks.
+    pub(super) fn check(&self) {
+        let (state, found) = (self.state(), Map::visible_in(self.db()));
+        assert_eq!(found, state.visible(self.now_us()), "the store holds something else");
+        assert_eq!(self.db().len(), state.len() as u64, "keys that have expired count until they are reaped");
+        for number in 0..self.settings.key_count {
+            let key = format!("key{number}").into_bytes();
+            let value = self.db().get(&key).unwrap();
+            assert_eq!(value.as_deref(), found.get(&key).map(|stored| &stored.value[..]), "key{number}");
+        }
+    }
+
+    /// The directory has no data file, hint file or temporary file but those of listed files.
+    pub(super) fn check_files(&self) {
+        let listed: BTreeSet<String> = self.db().status().files.into_iter().map(|file| file.name).collect();
+        for name in self.disk.files() {
+            assert!(!name.ends_with(".tmp"), "{name} is left");
+            let stem = |name: &str| name.split('.').next().map(str::to_owned);
+            if is_data_file(&name) || name.ends_with(".hint") {
+                let is_listed = listed.iter().any(|listed| stem(listed) == stem(&name));
+                assert!(is_listed, "{name} is there, and listed are {listed:?}");
+            }
+        }
+    }
+
+    /// A reader beside the writer sees the same. What the writer has reaped it may see when the clock has gone back.
+    pub(super) fn read_beside(&self) {
+        let reader = harness::open(&self.disk, &self.clock, &Options::read_only()).unwrap();
+        let found = Map::of(&reader);
+        let state = self.state().visible(self.now_us());
+        assert_eq!(found.without(&self.reaped), state, "a reader sees something else");
+        for key in &self.reaped {
+            let logged = self.history.latest().get(key);
+            assert!(found.get(key).is_none_or(|found| Some(found) == logged), "a reader sees what never was");
+        }
+    }
+
+    /// Begins an iteration, does something else, and ends it: it visits what was there when it began.
+    pub(super) fn iterate_across(&mut self, first: usize, act: impl FnOnce(&mut Self)) {
+        let state = self.state();
+        let mut entries = self.db().iter().map(Result::unwrap);
+        let mut visited: Vec<_> = entries.by_ref().take(first).collect();
+        act(self);
+        visited.extend(entries);
+        visited.sort_by(|one, other| one.0.cmp(&other.0));
+        let keys: BTreeSet<&Vec<u8>> = visited.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), visited.len(), "a key is visited twice");
+        for (key, value) in &visited {
+            let expected = state.get(key).map(|stored| &stored.value[..]);
+            assert_eq!(Some(&value[..]), expected, "an iteration visits something else");
+        }
+        // Whether values with an expiry still show depends on the time of the visit.
+        let lasting = state.lasting();
+        let missed = lasting.keys().find(|key| !keys.contains(key));
+        assert_eq!(missed, None, "an iteration misses a key");
+    }
+
     /// What readers see of the key.
     fn visible(&self, key: &[u8]) -> Option<Stored> {
         self.in_keydir(key).filter(|stored| stored.is_visible(self.now_us()))
@@ -267,7 +342,7 @@ impl Workload {
         }
     }
 
-    fn put(&mut self) {
+    pub(super) fn put(&mut self) {
         let key = self.key();
         let value = self.value(&key);
         let expiry = self.expiry();
@@ -288,7 +363,7 @@ impl Workload {
         if self.in_keydir(key).is_some() { self.history.last_write_to(key) } else { self.absence_of(key) }
     }
 
-    fn put_if(&mut self) {
+    pub(super) fn put_if(&mut self) {
         let key = self.key();
         let value = self.value(&key);
         let expiry = self.expiry();
@@ -317,7 +392,7 @@ impl Workload {
         });
     }
 
-    fn batch(&mut self) {
+    pub(super) fn batch(&mut self) {
         let (durability, _) = self.durability();
         let calls: Vec<(Vec<u8>, Option<Stored>, Option<bool>)> = (0..self.random.below(7))
             .map(|_| {
@@ -375,7 +450,7 @@ impl Workload {
         });
     }
 
-    fn update(&mut self) {
+    pub(super) fn update(&mut self) {
         let key = self.key();
         let value = self.value(&key);
         let (durability, options) = self.durability();
@@ -413,7 +488,7 @@ impl Workload {
         });
     }
 
-    fn set_expiry(&mut self) {
+    pub(super) fn set_expiry(&mut self) {
         let key = self.key();
         let expiry = self.expiry();
         self.watched(|it| {
@@ -436,13 +511,13 @@ impl Workload {
         });
     }
 
-    fn reap(&mut self) {
+    pub(super) fn reap(&mut self) {
         self.db().reap_all();
         let now_us = self.now_us();
         self.reaped.extend(self.history.latest().expired(now_us));
     }
 
-    fn delete(&mut self) {
+    pub(super) fn delete(&mut self) {
         let key = self.key();
         let (durability, options) = self.durability();
         self.watched(|it| {
@@ -476,7 +551,7 @@ impl Workload {
         self.returned.push_back((self.history.len(), self.clock.monotonic()));
     }
 
-    fn get(&mut self) {
+    pub(super) fn get(&mut self) {
         let key = self.key();
         self.watched(|it| {
             let found = it.db().get(&key).unwrap();
@@ -489,15 +564,35 @@ impl Workload {
         });
     }
 
-    fn sync(&mut self) {
+    pub(super) fn sync(&mut self) {
         self.watched(|it| {
             it.db().sync().unwrap();
             it.bounds.durable = it.history.len();
         });
     }
 
+    /// Adds to a number that no other operation touches.
+    pub(super) fn increment(&mut self) {
+        const COUNTER: &[u8] = b"counter";
+        let by = 1 + i64::try_from(self.random.below(1_000)).unwrap();
+        self.watched(|it| {
+            let start = it.clock.monotonic();
+            let before = it.visible(COUNTER);
+            let number = |stored: Stored| String::from_utf8(stored.value).unwrap().parse::<i64>().unwrap();
+            let sum = before.map_or(0, number) + by;
+            it.issue(COUNTER, Some(Stored::forever(sum.to_string())));
+            assert_eq!(it.db().increment(COUNTER, by).unwrap(), sum);
+            it.acknowledged(start, it.settings.options.durability, it.history.len());
+        });
+    }
+
+    /// Closes the active file.
+    pub(super) fn rotate(&mut self) {
+        self.watched(|it| it.db().rotate().unwrap());
+    }
+
     /// Merges what is worth it, or any neighbours; the map is the same after it.
-    fn merge(&mut self) {
+    pub(super) fn merge(&mut self) {
         let how = self.random.below(4);
         let (from, to) = (self.random.next(), self.random.next());
         if self.random.one_in(2) {
@@ -531,7 +626,7 @@ impl Workload {
     }
 
     /// Takes a snapshot, or lets one go.
-    fn snapshot(&mut self) {
+    pub(super) fn snapshot(&mut self) {
         if self.snapshots.len() < 3 {
             let snapshot = self.db().snapshot();
             self.snapshots.push((snapshot, self.history.latest().without(&self.reaped)));
@@ -543,14 +638,14 @@ impl Workload {
     }
 
     /// Each snapshot sees what was there when it was taken. Whether values with an expiry still show is not asked.
-    fn check_snapshots(&self) {
+    pub(super) fn check_snapshots(&self) {
         for (snapshot, expected) in &self.snapshots {
             let found = Map::of_snapshot(snapshot);
             assert_eq!(found.lasting(), expected.lasting(), "a snapshot sees something else");
         }
     }
 
-    fn pass_time(&mut self) {
+    pub(super) fn pass_time(&mut self) {
         match self.random.below(4) {
             0 => self.clock.set_now_us(random_time(&mut self.random)),
             _ => self.clock.advance(INTERVAL / 2),
@@ -567,7 +662,7 @@ impl Workload {
         self.returned.clear();
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.snapshots.clear();
         self.disk = self.disk.kill();
         self.db = None;
