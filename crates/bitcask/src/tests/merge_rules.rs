@@ -1,105 +1,10 @@
 //! What breaks without each rule of merging, as short stories. Each was found by searching a small model of the rules
 //! for a way to lose a value or to bring one back; random walks do not find them all.
 
-use std::sync::Arc;
-
 use super::harness;
-use super::model::Map;
-use super::ways::Way;
+use super::story::{HOUR_US, NOW_US, in_every_way};
+use crate::Options;
 use crate::expiry::to_time;
-use crate::vfs::sim::{CrashModel, SimClock, SimDisk};
-use crate::{Bitcask, Durability, LogFormat, MergeOptions, MergePolicy, MergeReport, Options, PutOptions};
-
-const NOW_US: u64 = 1_800_000_000_000_000;
-const HOUR_US: u64 = 3_600_000_000;
-
-/// A store that is merged, rotated and cut as a story says.
-struct Story {
-    disk: SimDisk,
-    clock: Arc<SimClock>,
-    format: LogFormat,
-    db: Option<Bitcask>,
-}
-
-impl Story {
-    fn new(way: Way) -> Self {
-        let clock = Arc::new(SimClock::new(NOW_US));
-        let mut story = Self { disk: way.disk(), clock, format: way.format, db: None };
-        story.open();
-        story
-    }
-
-    fn open(&mut self) {
-        let merge = MergeOptions::new().policy(MergePolicy::Never);
-        let options = Options::new().format(self.format).durability(Durability::Os).merge(merge);
-        self.db = Some(harness::open(&self.disk, &self.clock, &options).unwrap());
-    }
-
-    fn db(&self) -> &Bitcask {
-        self.db.as_ref().unwrap()
-    }
-
-    fn put(&self, key: &str, value: &str) {
-        self.db().put(key, value).unwrap();
-    }
-
-    fn put_until(&self, key: &str, value: &str, expiry: u64) {
-        self.db().put_with(key, value, &PutOptions::new().expires_at(to_time(expiry))).unwrap();
-    }
-
-    /// Deletes a key that is there.
-    fn delete(&self, key: &str) {
-        assert!(self.db().delete(key).unwrap());
-    }
-
-    fn rotate(&self) {
-        self.db().rotate().unwrap();
-    }
-
-    fn merge(&self, run: std::ops::Range<usize>) -> MergeReport {
-        let report = self.db().merge_chosen(|count| {
-            assert!(run.end <= count, "{run:?} of {count}");
-            run
-        });
-        report.unwrap()
-    }
-
-    /// Loses all that is not synced, and opens again.
-    fn lose_power(&mut self) {
-        self.disk = self.disk.crash(7, CrashModel::Clean);
-        self.db = None;
-        self.open();
-    }
-
-    fn reopen(&mut self) {
-        self.db().close().unwrap();
-        self.db = None;
-        self.open();
-    }
-
-    fn get(&self, key: &str) -> Option<String> {
-        self.db().get(key).unwrap().map(|value| String::from_utf8(value.into_vec()).unwrap())
-    }
-
-    /// The state is this, now and after opening again.
-    fn holds(&mut self, expected: &[(&str, &str)]) {
-        for when in ["before", "after"] {
-            let map = Map::of(self.db());
-            for (key, value) in expected {
-                assert_eq!(self.get(key).as_deref(), Some(*value), "{key}, {when} opening again");
-            }
-            assert_eq!(map.len(), expected.len(), "{map:?}, {when} opening again");
-            self.reopen();
-        }
-        harness::check_sound(&self.disk);
-    }
-}
-
-fn in_every_way(tell: impl Fn(Story)) {
-    for way in Way::ALL {
-        tell(Story::new(way));
-    }
-}
 
 #[test]
 fn a_tombstone_stays_while_an_older_file_holds_a_value_of_its_key() {

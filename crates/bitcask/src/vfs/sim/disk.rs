@@ -287,6 +287,10 @@ impl State {
         inode
     }
 
+    pub(super) fn open_handles(&self) -> usize {
+        self.process.open.values().sum()
+    }
+
     /// Counts a new handle.
     pub(super) fn open(&mut self, id: InodeId) {
         *self.process.open.entry(id).or_default() += 1;

@@ -72,6 +72,11 @@ impl SimDisk {
         self.state().used()
     }
 
+    /// How many handles of files the process holds.
+    pub(crate) fn open_handles(&self) -> usize {
+        self.state().open_handles()
+    }
+
     /// The length of the file on the disk.
     pub(crate) fn durable_len(&self, file: &str) -> u64 {
         let state = self.state();
