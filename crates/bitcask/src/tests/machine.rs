@@ -96,7 +96,7 @@ fn act(store: &mut Workload, random: &mut Random) {
 
 fn run_machines(test: &'static str, way: Way) {
     let sweep = Sweep::new(test, way);
-    let count = Tier::pick(1_000, 100_000, 2_500_000);
+    let count = Tier::pick(1_000, 50_000, 1_250_000);
     for number in (0..count).filter(|&number| sweep.wants(number)) {
         sweep.case(Case { workload: number, moment: 0, crash: 0 }, |random| {
             let mut machine = Machine::new(way, random);

@@ -13,6 +13,7 @@ use super::model::{Bounds, History, Map, Stored, Write};
 use super::ways::{Way, is_data_file};
 use crate::clock::Clock;
 use crate::expiry::to_time;
+use crate::file::layout::{self, Name};
 use crate::vfs::sim::{Random, SimClock, SimDisk};
 use crate::{Bitcask, Durability, MergeOptions, MergePolicy, Options, PutOptions, Snapshot, Update};
 
@@ -286,14 +287,17 @@ impl Workload {
 
     /// The directory has no data file, hint file or temporary file but those of listed files.
     pub(super) fn check_files(&self) {
-        let listed: BTreeSet<String> = self.db().status().files.into_iter().map(|file| file.name).collect();
+        let listed = self.db().status().files.into_iter().map(|file| file.name);
+        let listed: Vec<(String, Name)> = listed.map(|name| (name.clone(), layout::parse(&name))).collect();
         for name in self.disk.files() {
-            assert!(!name.ends_with(".tmp"), "{name} is left");
-            let stem = |name: &str| name.split('.').next().map(str::to_owned);
-            if is_data_file(&name) || name.ends_with(".hint") {
-                let is_listed = listed.iter().any(|listed| stem(listed) == stem(&name));
-                assert!(is_listed, "{name} is there, and listed are {listed:?}");
-            }
+            let is_known = match layout::parse(&name) {
+                Name::Data(..) => listed.iter().any(|(listed, _)| *listed == name),
+                Name::Hint(id) => {
+                    listed.iter().any(|(_, listed)| matches!(listed, Name::Data(data, ..) if *data == id))
+                }
+                _ => !name.ends_with(".tmp"),
+            };
+            assert!(is_known, "{name} is left, and listed are {listed:?}");
         }
     }
 
