@@ -1,10 +1,12 @@
 //! The disk fills up at every byte: the write that finds no room says so, reads go on, nothing acknowledged is lost,
 //! and writes work again by themselves when there is room.
 
+use std::time::Duration;
+
 use super::ledger::{self, State, by_tier};
 use super::ways::Way;
 use crate::vfs::sim::{CrashModel, DirOrder, SimDisk};
-use crate::{Bitcask, Durability, LogFormat, Options};
+use crate::{Bitcask, Durability, LogFormat, Options, PutOptions};
 
 const KEYS: usize = 10;
 const WRITES: usize = 40;
@@ -19,7 +21,11 @@ fn put(db: &Bitcask, state: &mut State, n: usize) -> bool {
     let entries: Vec<_> = (n..n + if n.is_multiple_of(5) { 4 } else { 1 }).map(entry).collect();
     let mut batch = db.batch();
     for (key, value) in &entries {
-        batch.put(key, value);
+        // So far ahead that it does not expire: its record is longer, and a merge has to look at it.
+        let lifetime = Duration::from_secs(1 << 30);
+        let options = PutOptions::new();
+        let options = if n.is_multiple_of(3) { options.expires_in(lifetime) } else { options };
+        batch.put_with(key, value, &options);
     }
     match batch.commit() {
         Ok(written) => {
@@ -33,6 +39,21 @@ fn put(db: &Bitcask, state: &mut State, n: usize) -> bool {
             false
         }
     }
+}
+
+/// Merges, and returns whether there was room for it. Without room nothing but the merge is given up.
+fn merge(db: &Bitcask, state: &State) -> bool {
+    let merged = db.merge();
+    assert_eq!(db.status().poisoned, None, "a full disk is no reason to give up");
+    assert_eq!(ledger::read_all(db, keys()).unwrap(), *state);
+    match merged {
+        Ok(report) => assert!(report.quarantined.is_empty(), "{report:?}"),
+        Err(error) => {
+            assert!(error.is_full(), "{error}");
+            return false;
+        }
+    }
+    true
 }
 
 /// Fills a disk of `capacity` bytes. Returns whether it was too small.
@@ -52,6 +73,9 @@ fn fill(way: Way, options: &Options, capacity: u64) -> bool {
     let mut was_full = false;
     for n in 0..WRITES {
         was_full |= !put(&db, &mut state, n);
+        if n % 16 == 15 {
+            was_full |= !merge(&db, &state);
+        }
         if was_full && n % 8 == 0 {
             assert_eq!(ledger::read_all(&db, keys()).unwrap(), state);
         }
@@ -63,6 +87,7 @@ fn fill(way: Way, options: &Options, capacity: u64) -> bool {
     for n in WRITES..WRITES + 12 {
         assert!(put(&db, &mut state, n));
     }
+    assert!(merge(&db, &state));
     db.sync().unwrap();
     let crashed = disk.crash(capacity, CrashModel::Random(DirOrder::AnySubset));
     assert_eq!(ledger::read_all(&ledger::open(&crashed, options).unwrap(), keys()).unwrap(), state);

@@ -17,6 +17,7 @@ mod leftovers;
 mod lines;
 mod machine;
 mod merge;
+mod merge_faults;
 mod merge_rules;
 mod model;
 mod regressions;
