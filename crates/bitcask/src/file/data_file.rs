@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::count::Count;
 use super::layout;
 use crate::error::{Error, Result};
 use crate::format::Defect;
@@ -30,15 +31,13 @@ pub(crate) struct DataFile {
     data_len: AtomicU64,
     allocated_len: AtomicU64,
     synced_len: AtomicU64,
-    /// Rounded bytes of the records in this file that the keydir points to, and their count.
-    live_bytes: AtomicU64,
-    live_keys: AtomicU64,
-    /// Bytes of the tombstones that the merge which made this file had to keep, and their count.
-    held_bytes: AtomicU64,
-    held_keys: AtomicU64,
-    /// Bytes of superseded records that the merge which made this file had to keep for snapshots, and their count.
-    pinned_bytes: AtomicU64,
-    pinned_keys: AtomicU64,
+    /// Records that the keydir points to; bytes are rounded as locations round them. After the open it changes under the
+    /// writer lock.
+    pub(crate) live: Count,
+    /// Tombstones that the merge which made this file had to keep.
+    pub(crate) held: Count,
+    /// Superseded records that the merge which made this file had to keep for snapshots, as long as there are any.
+    pub(crate) pinned: Count,
     /// The footer, once it was read or written.
     known_footer: OnceLock<Footer>,
 }
@@ -149,12 +148,9 @@ impl DataFile {
             data_len: AtomicU64::new(0),
             allocated_len: AtomicU64::new(file_len),
             synced_len: AtomicU64::new(0),
-            live_bytes: AtomicU64::new(0),
-            live_keys: AtomicU64::new(0),
-            held_bytes: AtomicU64::new(0),
-            held_keys: AtomicU64::new(0),
-            pinned_bytes: AtomicU64::new(0),
-            pinned_keys: AtomicU64::new(0),
+            live: Count::default(),
+            held: Count::default(),
+            pinned: Count::default(),
             known_footer: OnceLock::new(),
         }
     }
@@ -231,70 +227,14 @@ impl DataFile {
         LogPosition { file: self.id(), offset: self.data_len() }
     }
 
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.live_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn live_keys(&self) -> u64 {
-        self.live_keys.load(Ordering::Relaxed)
-    }
-
     /// Counts a record of this file that the keydir has begun to point to.
     pub(crate) fn count_live(&self, location: Location) {
-        self.count_live_many(location.len(), 1);
-    }
-
-    /// Counts records of this file that the keydir has begun to point to.
-    pub(crate) fn count_live_many(&self, bytes: u64, keys: u64) {
-        self.live_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.live_keys.fetch_add(keys, Ordering::Relaxed);
+        self.live.add(location.len(), 1);
     }
 
     /// Counts a record of this file that the keydir has ceased to point to.
     pub(crate) fn count_dead(&self, location: Location) {
-        self.live_bytes.fetch_sub(location.len(), Ordering::Relaxed);
-        self.live_keys.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn held_bytes(&self) -> u64 {
-        self.held_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn held_keys(&self) -> u64 {
-        self.held_keys.load(Ordering::Relaxed)
-    }
-
-    /// Counts tombstones that the merge which made this file had to keep.
-    pub(crate) fn count_held(&self, bytes: u64, keys: u64) {
-        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.held_keys.fetch_add(keys, Ordering::Relaxed);
-    }
-
-    pub(crate) fn pinned_bytes(&self) -> u64 {
-        self.pinned_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn pinned_keys(&self) -> u64 {
-        self.pinned_keys.load(Ordering::Relaxed)
-    }
-
-    /// Counts superseded records that the merge which made this file had to keep for snapshots.
-    pub(crate) fn count_pinned(&self, bytes: u64, keys: u64) {
-        self.pinned_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.pinned_keys.fetch_add(keys, Ordering::Relaxed);
-    }
-
-    /// There is no snapshot any more: what was kept for them is dead.
-    pub(crate) fn forget_pinned(&self) {
-        self.pinned_bytes.store(0, Ordering::Relaxed);
-        self.pinned_keys.store(0, Ordering::Relaxed);
-    }
-
-    /// Begins counting anew.
-    pub(crate) fn forget_counts(&self) {
-        for count in [&self.live_bytes, &self.live_keys, &self.held_bytes, &self.held_keys] {
-            count.store(0, Ordering::Relaxed);
-        }
+        self.live.subtract(location.len(), 1);
     }
 
     /// The length of the file on disk, with footer and preallocated tail.

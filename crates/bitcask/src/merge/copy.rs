@@ -140,9 +140,7 @@ impl<'a> Copier<'a> {
         mut visit: impl FnMut(&mut Self, &ScannedRecord<'_>) -> Result<(), CopyError>,
     ) -> Result<(), CopyError> {
         let input = &self.inputs[index];
-        let unreadable = |offset: u64, what: String| {
-            CopyError::Input(index, Damage { file: input.name().to_owned(), offset, what })
-        };
+        let unreadable = |offset: u64, what: String| unreadable_input(index, input, offset, what);
         let mut scanner =
             Scanner::new(input, input.data_len()).map_err(|error| unreadable(0, error.to_string()))?;
         loop {
@@ -190,8 +188,7 @@ impl<'a> Copier<'a> {
             Fate::Copy | Fate::Pin(..) => {
                 if record.is_damaged() {
                     let what = "a value that must stay does not fit its checksum".to_owned();
-                    let damage = Damage { file: input.name().to_owned(), offset: record.offset, what };
-                    return Err(CopyError::Input(index, damage));
+                    return Err(unreadable_input(index, input, record.offset, what));
                 }
                 // What is in an immutable file is published: its batch is whole.
                 let header = RecordHeader { in_batch: false, ..*header };
@@ -278,10 +275,9 @@ impl<'a> Copier<'a> {
         let (mut at, end) = (record.offset + record.header.front_len() as u64, record.end());
         while at < end {
             let len = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-            input.read(&mut piece[..len], at).map_err(|error| {
-                let what = error.to_string();
-                CopyError::Input(index, Damage { file: input.name().to_owned(), offset: at, what })
-            })?;
+            input
+                .read(&mut piece[..len], at)
+                .map_err(|error| unreadable_input(index, input, at, error.to_string()))?;
             output.extend(&piece[..len])?;
             at += len as u64;
         }
@@ -298,4 +294,8 @@ impl<'a> Copier<'a> {
         let delay = self.pace.delay_after(bytes, self.store.clock.monotonic());
         if self.side.merge_control.wait(delay) { Ok(()) } else { Err(CopyError::Stopped) }
     }
+}
+
+fn unreadable_input(index: usize, input: &DataFile, offset: u64, what: String) -> CopyError {
+    CopyError::Input(index, Damage { file: input.name().to_owned(), offset, what })
 }

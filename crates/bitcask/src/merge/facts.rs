@@ -20,6 +20,13 @@ pub(crate) struct Survey {
     pub(crate) clean: u64,
 }
 
+impl Survey {
+    /// The facts about the active file.
+    pub(crate) fn active(&self) -> Option<&FileFacts> {
+        self.facts.iter().find(|facts| facts.excluded == Some(MergeVerdict::Active))
+    }
+}
+
 impl Store {
     /// Surveys a store that is open for writing. Files from `fresh_from` on count as outputs of the merge in progress.
     pub(crate) fn survey(&self, side: &WriteSide, fresh_from: Option<FileId>) -> Survey {
@@ -68,13 +75,13 @@ pub(crate) fn facts_of(file: &DataFile, footer: Result<Option<Footer>>) -> FileF
         excluded: None,
         is_fresh: false,
         bytes: file.data_len().saturating_sub(file.own_len()),
-        live_bytes: file.live_bytes(),
-        held_bytes: file.held_bytes(),
+        live_bytes: file.live.bytes(),
+        held_bytes: file.held.bytes(),
         keys: count(|footer| footer.values + footer.tombstones),
-        live_keys: file.live_keys(),
-        held_keys: file.held_keys(),
-        pinned_bytes: file.pinned_bytes(),
-        pinned_keys: file.pinned_keys(),
+        live_keys: file.live.keys(),
+        held_keys: file.held.keys(),
+        pinned_bytes: file.pinned.bytes(),
+        pinned_keys: file.pinned.keys(),
         tombstones: count(|footer| footer.tombstones),
         last_timestamp: count(|footer| footer.last_timestamp),
         clean: 0,

@@ -59,9 +59,9 @@ impl Store {
         }
         if let Some((file, hints)) = &installed {
             self.lead_to(inputs, file, hints, &copied.pinned)?;
-            file.count_held(copied.held_bytes, copied.tombstones);
+            file.held.add(copied.held_bytes, copied.tombstones);
             if self.versions.any_snapshot() {
-                file.count_pinned(copied.pinned_bytes, copied.pinned.len() as u64);
+                file.pinned.add(copied.pinned_bytes, copied.pinned.len() as u64);
             }
             report.outputs += 1;
             report.bytes_after += file.data_len();
@@ -69,10 +69,10 @@ impl Store {
         // A put publishes and counts under the writer lock.
         let still_led_to = {
             let _writer = side.writer();
-            inputs.iter().find(|input| input.live_keys() != 0)
+            inputs.iter().find(|input| input.live.keys() != 0)
         };
         if let Some(input) = still_led_to {
-            let what = format!("{} keys lead into it after its merge: please report this", input.live_keys());
+            let what = format!("{} keys lead into it after its merge: please report this", input.live.keys());
             return Err(side.poison(&Error::corruption(input.name(), 0, what)));
         }
         {

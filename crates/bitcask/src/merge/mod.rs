@@ -31,7 +31,7 @@ use crate::file::hint_file::Hints;
 use crate::format::position::FileId;
 use crate::merge_control::Pace;
 use crate::recovery::inventory::Inventory;
-use crate::status::{MergeReport, MergeVerdict};
+use crate::status::MergeReport;
 use crate::store::{Store, WriteSide};
 
 impl Store {
@@ -43,12 +43,7 @@ impl Store {
         if side.merge_control.is_paused() {
             return Err(Error::MergePaused);
         }
-        let has_dead_bytes = {
-            let survey = self.survey(side, None);
-            let active = survey.facts.iter().find(|facts| facts.excluded == Some(MergeVerdict::Active));
-            active.is_some_and(|active| active.dead_bytes() > 0)
-        };
-        if has_dead_bytes {
+        if self.survey(side, None).active().is_some_and(FileFacts::is_worth_a_merge) {
             self.rotate(side)?;
         }
         self.seal_rotated(side)?;
@@ -66,7 +61,7 @@ impl Store {
         if !self.options.merge.allows(self.clock.now_us()) || side.merge_control.is_paused() {
             return Ok(report);
         }
-        if self.active_is_mostly_dead(side) {
+        if self.active_is_mostly_dead(&self.survey(side, None)) {
             self.rotate(side)?;
             self.seal_rotated(side)?;
         }
@@ -96,7 +91,7 @@ impl Store {
     pub(crate) fn needs_merge(&self) -> bool {
         let side = self.write_side.as_ref();
         let survey = side.map_or_else(|| self.survey_of_reader(), |side| self.survey(side, None));
-        self.first_run(&survey, Thoroughness::Triggers).is_some()
+        self.active_is_mostly_dead(&survey) || self.first_run(&survey, Thoroughness::Triggers).is_some()
     }
 
     /// Closes the active file, so that a merge can take it, and goes on in the next.
@@ -121,11 +116,9 @@ impl Store {
     }
 
     /// The active file is as long as one that is not small, and would trigger a merge if it were immutable.
-    fn active_is_mostly_dead(&self, side: &WriteSide) -> bool {
+    fn active_is_mostly_dead(&self, survey: &Survey) -> bool {
         let options = &self.options.merge;
-        let survey = self.survey(side, None);
-        let active = survey.facts.iter().find(|facts| facts.excluded == Some(MergeVerdict::Active));
-        active.is_some_and(|active| {
+        survey.active().is_some_and(|active| {
             let dead = active.dead_bytes();
             let percent = dead.saturating_mul(100).checked_div(active.bytes).unwrap_or(0);
             let is_mostly_dead =

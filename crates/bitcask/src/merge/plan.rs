@@ -50,6 +50,11 @@ impl FileFacts {
         self.keys.saturating_sub(self.live_keys + self.held_keys + self.pinned_keys)
     }
 
+    /// Whether so much of it is dead that a thorough merge takes it.
+    pub(crate) fn is_worth_a_merge(&self) -> bool {
+        self.dead_bytes().saturating_mul(THOROUGH) > self.bytes
+    }
+
     /// The share of keys or bytes that is dead, in percent; a file without keys is all dead.
     fn fragmentation(&self, dead_bytes: u64, dead_keys: u64) -> u64 {
         let percent = |part: u64, whole: u64| part.saturating_mul(100).checked_div(whole).unwrap_or(100);
@@ -123,7 +128,7 @@ fn judge_one(
             file.bytes < options.small_file_threshold,
         ),
         Thoroughness::Everything => {
-            let is_worth_it = dead_bytes.saturating_mul(THOROUGH) > file.bytes || file.keys == 0;
+            let is_worth_it = file.is_worth_a_merge() || file.keys == 0;
             (is_worth_it, false, file.bytes < options.small_file_threshold)
         }
     };

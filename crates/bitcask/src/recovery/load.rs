@@ -69,7 +69,8 @@ impl Loader<'_> {
         while let Err(broken) = self.fill(&sources) {
             self.keydir.clear();
             for source in &sources {
-                source.file.forget_counts();
+                source.file.live.clear();
+                source.file.held.clear();
             }
             recovery.hints_loaded -= 1;
             self.rebuild_hints(&mut sources[broken], recovery)?;
@@ -130,7 +131,7 @@ impl Loader<'_> {
             }
             for source in sources {
                 let (bytes, keys) = counts[source.file.slot().index()];
-                source.file.count_live_many(bytes, keys);
+                source.file.live.add(bytes, keys);
             }
         };
         std::thread::scope(|scope| {
@@ -166,7 +167,7 @@ impl Loader<'_> {
                     return Err(index);
                 }
                 if entry.is_tombstone && source.file.is_merge_output() {
-                    source.file.count_held(entry.len, 1);
+                    source.file.held.add(entry.len, 1);
                 }
                 // A value that has expired supersedes the older ones of its key, as a tombstone does.
                 let is_gone = entry.is_tombstone || entry.expiry.is_some_and(|expiry| self.now_us >= expiry);

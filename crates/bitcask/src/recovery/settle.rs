@@ -33,11 +33,18 @@ pub(crate) struct Settled {
     /// Where the keydir is filled from, in log order.
     pub(crate) sources: Vec<Source>,
     /// The file that goes on, when the log was closed in good order.
-    pub(crate) active: Option<Arc<DataFile>>,
+    pub(crate) active: Option<Active>,
     /// The empty file that the active one goes on in, when there is one.
     pub(crate) successor: Option<Arc<DataFile>>,
     /// Files that are of no more use: to be removed once the manifest does not list them.
     pub(crate) discarded: Vec<Arc<DataFile>>,
+}
+
+/// A file that records are appended to again.
+pub(crate) struct Active {
+    pub(crate) file: Arc<DataFile>,
+    /// Whether it holds any value or tombstone.
+    pub(crate) has_keys: bool,
 }
 
 /// Carries out the three steps.
@@ -60,7 +67,7 @@ pub(crate) fn settle(dir: &dyn Dir, identity: &Identity, keydir: &Keydir, plan: 
         rewrite(&file, synced.min(inventory.end).max(file.first_record()), inventory.end)?;
         file.raise_synced_len(inventory.end);
         if is_last && clean {
-            settled.active = Some(Arc::clone(&file));
+            settled.active = Some(Active { file: Arc::clone(&file), has_keys: inventory.has_keys() });
         } else if is_last && !inventory.has_keys() {
             // Nothing in it is worth a file of its own.
             settled.discarded.push(file);

@@ -106,6 +106,38 @@ fn a_store_of_which_everything_is_deleted_shrinks_to_nothing() {
 }
 
 #[test]
+fn what_was_merged_is_not_copied_again_after_closing_and_opening() {
+    in_every_way(|way| {
+        let bench = Bench::new(way, 64 << 10);
+        let db = bench.open();
+        for n in 0..500 {
+            db.put(format!("key{}", n % 50), format!("value {n}")).unwrap();
+        }
+        assert_eq!(db.merge().unwrap().values_copied, 50);
+        for opening in 1..4 {
+            db.close().unwrap();
+            let db = bench.open();
+            assert_eq!(db.merge().unwrap().values_copied, 0, "opening {opening}");
+            db.close().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_mostly_dead_active_file_asks_for_a_merge() {
+    let mut bench = Bench::new(Way::MAPPED, 64 << 10);
+    bench.options = bench.options.merge(MergeOptions::new().small_file_threshold(1_000));
+    let db = bench.open();
+    db.put("key", "value").unwrap();
+    assert!(!db.needs_merge());
+    for n in 0..100 {
+        db.put("key", format!("value {n}")).unwrap();
+    }
+    assert_eq!(db.status().files.iter().filter(|file| file.state == FileState::Immutable).count(), 0);
+    assert!(db.needs_merge() && db.status().needs_merge);
+}
+
+#[test]
 fn paused_merges_are_refused_until_they_are_resumed() {
     let bench = Bench::new(Way::MAPPED, 400);
     let db = bench.open();
