@@ -479,7 +479,7 @@ impl Bitcask {
     /// another one. A later backup into the same directory brings it up to date and copies only what is new; whatever
     /// goes wrong, the directory holds the backup before or the new one, or says that it is not finished.
     ///
-    /// A read-only handle backs up the store as it was when the handle was opened.
+    /// A read-only handle backs up the store as it sees it: as it was when it was opened, or at the last refresh.
     ///
     /// # Errors
     /// [`Error::UnfitTarget`](crate::Error::UnfitTarget) when `target` is neither missing, empty nor a backup of this
@@ -522,6 +522,33 @@ impl Bitcask {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<BackupReport> {
         backup::backup(self.store(), vfs, target, progress)
+    }
+
+    /// Brings a handle that was opened with [`Options::read_only`] up to date with the writer, in this process or
+    /// another: afterwards it sees everything that was written before the call. Whether that is anything new to it. Until the
+    /// next call it goes on to see the store as it was, whatever is written and merged meanwhile, and snapshots keep what
+    /// they see across calls. A handle that writes is always up to date.
+    ///
+    /// It reads what was added to the log since, and takes no lock and no permission that the writer would notice. It sees
+    /// writes before they are durable.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let writer = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// let follower = bitcask::open(dir.path(), bitcask::Options::read_only())?;
+    /// writer.put("key", "value")?;
+    /// assert_eq!(follower.get("key")?, None);
+    /// assert!(follower.refresh()?);
+    /// assert_eq!(follower.get("key")?.as_deref(), Some(&b"value"[..]));
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What an open can fail with. Then the handle goes on with what it has, of single keys perhaps with newer values, and may
+    /// try again. [`Error::ForeignFile`](crate::Error::ForeignFile) when the directory holds another store by now, or an
+    /// older state of this one: only a new open helps.
+    pub fn refresh(&self) -> Result<bool> {
+        self.store().refresh()
     }
 
     /// The state of the store: its size, its files, and what the open found.

@@ -21,9 +21,18 @@ impl Files {
     pub(crate) fn get(&self, slot: Slot) -> Option<&Arc<DataFile>> {
         self.0.get(slot.index())?.as_ref()
     }
+
+    /// One more than the highest index of a slot.
+    pub(crate) fn slots(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.0.iter().flatten()
+    }
 }
 
-/// Changed only under the catalog lock (or before the store is shared); read by everybody.
+/// Changed only under the catalog lock, in a read-only handle by a refresh, or before the store is shared; read by everybody.
 pub(crate) struct FileTable {
     files: ArcSwap<Files>,
     /// Files that were taken out and may still be held. Under the catalog lock, taken for moments.

@@ -48,6 +48,7 @@ mod progress;
 mod read;
 mod reaping;
 mod recovery;
+mod refresh;
 mod repair;
 mod report;
 mod signal;

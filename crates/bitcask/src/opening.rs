@@ -13,7 +13,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use crate::catalog::{Catalog, MakeError};
@@ -30,13 +30,13 @@ use crate::format::position::{FileId, LogPosition};
 use crate::format::record::Kind;
 use crate::keydir::Keydir;
 use crate::location::Slot;
-use crate::options::{self, OpenMode, Options};
+use crate::options::{OpenMode, Options};
 use crate::recovery;
 use crate::recovery::load::{Loader, Source};
-use crate::recovery::plan::{self, Plan};
+use crate::recovery::plan::{self, LogFile, Plan};
 use crate::recovery::settle::{self, Active, Settled};
 use crate::status::Recovery;
-use crate::store::{Store, WriteSide};
+use crate::store::{Followed, Store, WriteSide};
 use crate::timestamps::Timestamps;
 use crate::versions::Versions;
 use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};
@@ -225,11 +225,15 @@ impl Opening<'_> {
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;
         let plan = plan::plan(&files, &keydir)?;
-        let (mut recovery, last_timestamp) = (recovery_of(&plan), plan.last_timestamp);
-        let sources = plan.into_sources(&identity, &keydir);
+        let mut recovery = recovery_of(&plan);
+        let published = plan.last_timestamp;
+        let end = plan.log.last().map_or(LogPosition::START, LogFile::end);
+        let followed = Followed { generation: manifest.generation, end, is_half_way: false };
+        let sources = plan.log.into_iter().map(|file| file.into_source(&identity, &keydir)).collect();
         self.load(&identity, &keydir, sources, &mut recovery)?;
-        let store = self.store(identity, keydir, files, recovery, None);
-        store.published.store(last_timestamp, Ordering::Release);
+        let mut store = self.store(identity, keydir, files, recovery, None);
+        store.published = AtomicU64::new(published);
+        store.followed = Mutex::new(followed);
         Ok(store)
     }
 
@@ -314,7 +318,7 @@ impl Opening<'_> {
         let made = catalog.make_file(dir, identity, slot, placement, last_timestamp);
         let file = made.map_err(MakeError::into_error)?;
         order.push(Arc::clone(&file));
-        let previous = log.last().map_or(LogPosition { file: FileId::NONE, offset: 0 }, |file| file.end());
+        let previous = log.last().map_or(LogPosition::START, |file| file.end());
         let mut writer = Writer::new(file, false, placement, self.options.max_file_size, timestamps);
         writer.append_log(Kind::Link, &previous.encode()).map_err(AppendError::into_error)?;
         Ok((writer, order))
@@ -347,13 +351,8 @@ impl Opening<'_> {
         sources: Vec<Source>,
         recovery: &mut Recovery,
     ) -> Result<()> {
-        let threads = match self.options.maintenance {
-            options::Maintenance::Threads => std::thread::available_parallelism().map_or(1, usize::from),
-            options::Maintenance::Callers => 1,
-        };
-        let may_write = self.options.mode != OpenMode::ReadOnly;
-        let now_us = self.clock.now_us();
-        Loader { dir: &*self.dir, identity, keydir, may_write, threads, now_us }.load(sources, recovery)
+        let dir = &*self.dir;
+        Loader::new(dir, identity, keydir, &self.options, &*self.clock).load(sources, recovery)
     }
 
     fn store(
@@ -374,6 +373,7 @@ impl Opening<'_> {
             files: FileTable::new(order.iter().cloned()),
             versions: Versions::default(),
             published: AtomicU64::new(0),
+            followed: Mutex::default(),
             order: Mutex::new(order),
             recovery,
             closed: AtomicBool::new(false),

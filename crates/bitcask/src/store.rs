@@ -12,6 +12,8 @@
 //! | 5 | `Store::order` | the files in log order, for reports | no |
 //! | 6 | a shard of the keydir | its entries | no |
 //! | 7 | the state of `Store::versions` | what snapshots still see | no |
+//!
+//! In a read-only handle `Store::followed` stands above all others.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +27,7 @@ use crate::file::data_file::DataFile;
 use crate::file_table::FileTable;
 use crate::format::file_header::LogFormat;
 use crate::format::manifest::Identity;
+use crate::format::position::LogPosition;
 use crate::format::record::KEY_MAX;
 use crate::keydir::Keydir;
 use crate::merge_control::MergeControl;
@@ -47,12 +50,30 @@ pub(crate) struct Store {
     pub(crate) versions: Versions,
     /// The timestamp of the newest record that a read-only handle has loaded.
     pub(crate) published: AtomicU64,
+    /// How far a read-only handle has come. Held by the refresh in progress.
+    pub(crate) followed: Mutex<Followed>,
     /// The files in log order.
     pub(crate) order: Mutex<Vec<Arc<DataFile>>>,
     pub(crate) recovery: Recovery,
     pub(crate) closed: AtomicBool,
     /// `None` in a read-only handle.
     pub(crate) write_side: Option<WriteSide>,
+}
+
+/// How far a read-only handle has followed the writer.
+pub(crate) struct Followed {
+    /// That of the manifest that it has read last.
+    pub(crate) generation: u64,
+    /// Where the log ended then.
+    pub(crate) end: LogPosition,
+    /// Whether a refresh has begun to change the keydir and has not ended.
+    pub(crate) is_half_way: bool,
+}
+
+impl Default for Followed {
+    fn default() -> Self {
+        Self { generation: 0, end: LogPosition::START, is_half_way: false }
+    }
 }
 
 /// What only the one writer of a directory has.

@@ -28,13 +28,22 @@ impl View {
                 store.versions.take(timestamp);
                 timestamp
             }
-            None => {
-                let timestamp = store.published.load(Ordering::Acquire);
-                store.versions.take(timestamp);
-                timestamp
-            }
+            None => Self::newest_of_reader(store),
         };
         Arc::new(Self { store: Arc::clone(store), timestamp })
+    }
+
+    /// The timestamp of a view of what a read-only handle has loaded, taken.
+    fn newest_of_reader(store: &Store) -> u64 {
+        loop {
+            let timestamp = store.published.load(Ordering::Acquire);
+            store.versions.take(timestamp);
+            // A refresh keeps what the view before it sees until it has published the one after it.
+            if store.published.load(Ordering::Acquire) == timestamp {
+                return timestamp;
+            }
+            store.versions.release(timestamp);
+        }
     }
 
     /// The record that `key` had then.

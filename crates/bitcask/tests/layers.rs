@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["status", "file_table", "writer", "versions"],
     &["syncer", "recovery", "catalog"],
     &["store"],
-    &["maintenance", "read", "closing", "opening"],
+    &["maintenance", "read", "closing", "opening", "refresh"],
     &["commit", "reaping", "view", "cursor"],
     &["modify", "batch"],
     &["merge"],

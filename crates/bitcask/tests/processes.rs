@@ -378,15 +378,30 @@ fn what_a_killed_process_had_acknowledged_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let mut seed = 11;
         let mut total = 0;
+        let mut follower: Option<Bitcask> = None;
         for round in 0..rounds {
+            let message = format!("{role}, round {round}");
             let mut writer = start(role, dir.path());
             let mut last = None;
-            for _ in 0..1 + random(&mut seed) % 300 {
+            for line in 0..1 + random(&mut seed) % 300 {
                 last = Some(writer.line().expect("it writes until it is killed").parse::<u64>().unwrap());
+                if let Some(follower) = follower.as_ref().filter(|_| line % 40 == 0) {
+                    follower
+                        .refresh()
+                        .unwrap_or_else(|error| panic!("{message}, beside the writer: {error}"));
+                    assert!(Some(next_of(follower)) > last, "{message}: the follower is behind {last:?}");
+                }
             }
             let rest = writer.kill();
             let acknowledged = rest.last().map(|line| line.parse().unwrap()).or(last).unwrap();
-            check_killed(dir.path(), io, acknowledged, &format!("{role}, round {round}"));
+            if let Some(follower) = &follower {
+                follower.refresh().unwrap_or_else(|error| panic!("{message}, after the kill: {error}"));
+                check_acknowledged(follower, acknowledged, &format!("{message}, follower"));
+            }
+            let db = bitcask::open(dir.path(), tiny(io)).unwrap_or_else(|error| panic!("{message}: {error}"));
+            check_acknowledged(&db, acknowledged, &message);
+            assert_eq!(bitcask::verify(dir.path()).unwrap().damage, []);
+            follower.get_or_insert_with(|| bitcask::open(dir.path(), Options::read_only()).unwrap());
             total = acknowledged;
         }
         println!("{role}: {rounds} kills, {total} writes");
@@ -394,9 +409,8 @@ fn what_a_killed_process_had_acknowledged_is_there() {
 }
 
 /// Up to the acknowledged write everything is there, and of what follows at most a write or two in order.
-fn check_killed(store: &Path, io: Io, acknowledged: u64, message: &str) {
-    let db = bitcask::open(store, tiny(io)).unwrap_or_else(|error| panic!("{message}: {error}"));
-    let next: u64 = String::from_utf8_lossy(&db.get("next").unwrap().unwrap()).parse().unwrap();
+fn check_acknowledged(db: &Bitcask, acknowledged: u64, message: &str) {
+    let next = next_of(db);
     assert!(next > acknowledged, "{message}: {acknowledged} is acknowledged, the store is at {next}");
     let expected = |writes: u64, key: u64| {
         let last = (0..writes).rev().take(200).find(|n| n * 7 % 20 == key)?;
@@ -408,7 +422,10 @@ fn check_killed(store: &Path, io: Io, acknowledged: u64, message: &str) {
         let right = [expected(next, key), expected(next + 1, key)].contains(&found);
         assert!(right, "{message}: key {key} has {found:?} after {next} writes");
     }
-    assert_eq!(bitcask::verify(store).unwrap().damage, []);
+}
+
+fn next_of(db: &Bitcask) -> u64 {
+    String::from_utf8_lossy(&db.get("next").unwrap().unwrap()).parse().unwrap()
 }
 
 #[test]

@@ -107,10 +107,10 @@ impl<'f> Scanner<'f> {
         })
     }
 
-    /// A scan from `start`, where a record starts; its checksum means nothing.
+    /// A scan from `start`, where a record starts; unless that is the first, its checksum means nothing.
     pub(crate) fn starting_at(file: &'f DataFile, start: u64, end: u64) -> Result<Self> {
         let scanner = Self::new(file, end)?;
-        Ok(Self { buffer_at: start, offset: start, ..scanner })
+        Ok(Self { buffer_at: start, offset: start, end: end.max(start), ..scanner })
     }
 
     /// Where the next record starts, or where the scan ended.

@@ -37,6 +37,9 @@ pub(crate) struct LogPosition {
 pub(crate) const LEN: usize = 16;
 
 impl LogPosition {
+    /// Before the first file.
+    pub(crate) const START: Self = Self { file: FileId::NONE, offset: 0 };
+
     pub(crate) fn encode(self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         let (file, offset) = bytes.split_at_mut(8);

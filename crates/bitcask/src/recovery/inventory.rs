@@ -72,6 +72,8 @@ struct OpenBatch {
 
 /// Everything that a scan of one file learns.
 pub(crate) struct Inventory {
+    /// Where the scan began.
+    pub(crate) start: u64,
     /// Where the last whole record ends, or the last whole batch.
     pub(crate) end: u64,
     /// What stands there, unless it is the end of the file or a footer.
@@ -91,8 +93,14 @@ pub(crate) struct Inventory {
 impl Inventory {
     /// Scans `file` from its first record to its end, to its footer, or to `limit`.
     pub(crate) fn take(file: &DataFile, limit: u64, keydir: &Keydir) -> Result<Self> {
+        Self::take_from(file, file.first_record(), limit, keydir)
+    }
+
+    /// The same from `start` on, where a record starts: what comes before is not in it, and it has no checksum.
+    pub(crate) fn take_from(file: &DataFile, start: u64, limit: u64, keydir: &Keydir) -> Result<Self> {
         let mut inventory = Self {
-            end: file.first_record(),
+            start,
+            end: start,
             defect: None,
             damaged: Vec::new(),
             claims: Vec::new(),
@@ -102,7 +110,7 @@ impl Inventory {
             is_movable: !file.codec().binds_offset(),
             keys_of_timestamp: HashSet::new(),
         };
-        let mut scanner = Scanner::new(file, limit)?;
+        let mut scanner = Scanner::starting_at(file, start, limit)?;
         let mut open_batch = None;
         loop {
             inventory.end = scanner.offset();

@@ -1,4 +1,5 @@
-//! Filling the keydir: shard by shard, each from all files in log order, several shards at once.
+//! Filling the keydir: shard by shard, each from all files in log order, several shards at once. Or adding to it what has
+//! come since it was filled.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,16 +7,19 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::format::footer::Footer;
-use crate::format::hint;
+use crate::format::hint::{self, HintEntry};
 use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
 use crate::location::Location;
+use crate::options::{Maintenance, OpenMode, Options};
 use crate::recovery::inventory::{self, Inventory};
 use crate::status::Recovery;
+use crate::versions::Versions;
 use crate::vfs::Dir;
 
 /// More threads than this do not fill a keydir faster: memory is the limit.
@@ -43,17 +47,64 @@ impl Source {
 
 /// How the keydir is loaded.
 pub(crate) struct Loader<'a> {
-    pub(crate) dir: &'a dyn Dir,
-    pub(crate) identity: &'a Identity,
-    pub(crate) keydir: &'a Keydir,
+    dir: &'a dyn Dir,
+    identity: &'a Identity,
+    keydir: &'a Keydir,
     /// Whether hints that had to be made are written down.
-    pub(crate) may_write: bool,
-    pub(crate) threads: usize,
+    may_write: bool,
+    threads: usize,
     /// The wall clock's time, by which values have expired or not.
-    pub(crate) now_us: u64,
+    now_us: u64,
+    /// What was loaded before, unless this is the first time.
+    earlier: Option<Earlier<'a>>,
 }
 
-impl Loader<'_> {
+/// A state of the store that was loaded before; what is loaded now is added to it.
+///
+/// The newest record of a key may be newer than that state: then it supersedes what the entry of its key leads to. Or it
+/// was the newest then: it lies where the entry leads, or a merge has moved it. Then the entry leads to a file that is no
+/// part of the log any more, and it must lead to the new place instead. A merge for a snapshot keeps older records as well: where
+/// such a one came first, the newest puts it right.
+pub(crate) struct Earlier<'a> {
+    /// Nothing in it is newer.
+    pub(crate) timestamp: u64,
+    /// By slot: whether the file was loaded then and still is part of the log.
+    pub(crate) stays: Vec<bool>,
+    /// All files that entries may lead to.
+    pub(crate) files: Vec<Arc<DataFile>>,
+    /// Keeps what snapshots of that state see.
+    pub(crate) versions: &'a Versions,
+}
+
+impl Earlier<'_> {
+    /// Whether the record of `entry` is neither new to this state nor in a new place, given where the keydir leads.
+    fn has(&self, entry: &HintEntry<'_>, now_at: Option<Location>) -> bool {
+        let stays = |location: Location| self.stays.get(location.slot().index()) == Some(&true);
+        entry.timestamp <= self.timestamp && now_at.is_none_or(stays)
+    }
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(
+        dir: &'a dyn Dir,
+        identity: &'a Identity,
+        keydir: &'a Keydir,
+        options: &Options,
+        clock: &dyn Clock,
+    ) -> Self {
+        let threads = match options.maintenance {
+            Maintenance::Threads => std::thread::available_parallelism().map_or(1, usize::from),
+            Maintenance::Callers => 1,
+        };
+        let may_write = options.mode != OpenMode::ReadOnly;
+        Self { dir, identity, keydir, may_write, threads, now_us: clock.now_us(), earlier: None }
+    }
+
+    /// A loader of what has come after `earlier`.
+    pub(crate) fn onto(self, earlier: Earlier<'a>) -> Self {
+        Self { earlier: Some(earlier), ..self }
+    }
+
     /// Fills the keydir from `sources`, which are in log order, and counts in `recovery` what that took.
     pub(crate) fn load(&self, mut sources: Vec<Source>, recovery: &mut Recovery) -> Result<()> {
         for source in &mut sources {
@@ -67,11 +118,12 @@ impl Loader<'_> {
             }
         }
         while let Err(broken) = self.fill(&sources) {
-            self.keydir.clear();
-            for source in &sources {
-                source.file.live.clear();
-                source.file.held.clear();
+            // From a whole set of hints everything comes out right, whatever broken ones have left.
+            if self.earlier.is_none() {
+                self.keydir.clear();
+                sources.iter().for_each(|source| source.file.live.clear());
             }
+            sources.iter().for_each(|source| source.file.held.clear());
             recovery.hints_loaded -= 1;
             self.rebuild_hints(&mut sources[broken], recovery)?;
         }
@@ -118,20 +170,24 @@ impl Loader<'_> {
             sources.iter().filter_map(|source| source.hints.as_ref()).flat_map(Hints::shards).collect();
         let shards: Vec<u16> = shards.into_iter().collect();
         let next_shard = AtomicUsize::new(0);
-        let slots = sources.iter().map(|source| source.file.slot().index() + 1).max().unwrap_or(0);
+        let files: Vec<&Arc<DataFile>> = match &self.earlier {
+            Some(earlier) => earlier.files.iter().collect(),
+            None => sources.iter().map(|source| &source.file).collect(),
+        };
+        let slots = files.iter().map(|file| file.slot().index() + 1).max().unwrap_or(0);
         let broken = Mutex::new(None);
         let work = || {
-            let mut buffer = Vec::new();
-            let mut counts = vec![(0_u64, 0_u64); slots];
+            let mut buffers = vec![Vec::new(); sources.len()];
+            let mut counts = vec![(0, 0); slots];
             while let Some(&shard) = shards.get(next_shard.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(index) = self.fill_shard(shard, sources, &mut buffer, &mut counts) {
+                if let Err(index) = self.fill_shard(shard, sources, &mut buffers, &mut counts) {
                     *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
                     break;
                 }
             }
-            for source in sources {
-                let (bytes, keys) = counts[source.file.slot().index()];
-                source.file.live.add(bytes, keys);
+            for file in &files {
+                let (bytes, keys) = counts[file.slot().index()];
+                file.live.add(bytes, keys);
             }
         };
         std::thread::scope(|scope| {
@@ -151,14 +207,30 @@ impl Loader<'_> {
         &self,
         shard: u16,
         sources: &[Source],
-        buffer: &mut Vec<u8>,
-        // Live bytes and keys by slot.
+        buffers: &mut [Vec<u8>],
+        // Live bytes and keys by slot: differences, modulo 2^64.
         counts: &mut [(u64, u64)],
     ) -> Result<(), usize> {
+        // Read first: others may be waiting for the shard.
+        let mut sections = Vec::with_capacity(sources.len());
+        for (index, (source, buffer)) in sources.iter().zip(buffers).enumerate() {
+            let hints = source.hints.as_ref().ok_or(index)?;
+            sections.push(hints.section(shard, buffer).ok_or(index)?);
+        }
         let mut table = self.keydir.write_shard(shard);
-        for (index, source) in sources.iter().enumerate() {
-            let Some(hints) = &source.hints else { return Err(index) };
-            let (section, header) = hints.section(shard, buffer).ok_or(index)?;
+        if let Some(earlier) = &self.earlier {
+            // All at first: an older record than what a snapshot sees may be led to on the way.
+            let entries = sections.iter().flat_map(|(section, _)| hint::entries(section)).flatten();
+            for entry in entries.filter(|entry| entry.timestamp > earlier.timestamp) {
+                let digest = self.keydir.digest(entry.key);
+                if digest.shard() == shard
+                    && let Some(old) = table.get(digest)
+                {
+                    earlier.versions.keep(digest, old, entry.timestamp);
+                }
+            }
+        }
+        for (index, (source, (section, header))) in sources.iter().zip(sections).enumerate() {
             table.reserve(usize::try_from(header.count).unwrap_or(0));
             for entry in hint::entries(section) {
                 let entry = entry.ok_or(index)?;
@@ -169,6 +241,9 @@ impl Loader<'_> {
                 if entry.is_tombstone && source.file.is_merge_output() {
                     source.file.held.add(entry.len, 1);
                 }
+                if self.earlier.as_ref().is_some_and(|earlier| earlier.has(&entry, table.get(digest))) {
+                    continue;
+                }
                 // A value that has expired supersedes the older ones of its key, as a tombstone does.
                 let is_gone = entry.is_tombstone || entry.expiry.is_some_and(|expiry| self.now_us >= expiry);
                 let replaced = if is_gone {
@@ -176,16 +251,21 @@ impl Loader<'_> {
                 } else {
                     let (slot, expiry) = (source.file.slot(), entry.expiry.into());
                     let location = Location::new(slot, entry.offset, entry.len, expiry);
-                    let count = &mut counts[location.slot().index()];
-                    *count = (count.0 + location.len(), count.1 + 1);
+                    count(counts, location, 1);
                     table.insert(digest, location)
                 };
                 if let Some(old) = replaced {
-                    let count = &mut counts[old.slot().index()];
-                    *count = (count.0 - old.len(), count.1 - 1);
+                    count(counts, old, -1);
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Counts a record at `location` as live once more, or once less.
+fn count(counts: &mut [(u64, u64)], location: Location, times: i64) {
+    let (bytes, keys) = &mut counts[location.slot().index()];
+    *bytes = bytes.wrapping_add_signed(times * location.len().cast_signed());
+    *keys = keys.wrapping_add_signed(times);
 }

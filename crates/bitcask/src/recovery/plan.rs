@@ -11,7 +11,9 @@
 //! 4. if a claim lies behind that end: corruption of acknowledged data. Report it and change nothing.
 //!    Otherwise: what is behind was never acknowledged as durable: a torn tail.
 //! ```
-//! A reader plans while a writer may be at work, without a lock: what it misses was written after it looked.
+//! A reader plans while a writer may be at work, without a lock: what it misses was written after it looked. A reader that
+//! follows the writer goes on where its last plan has ended, and does not look for claims behind what it reads: of a file
+//! that is being written that would be all that is allocated, each time.
 
 use std::sync::Arc;
 
@@ -43,6 +45,11 @@ pub(crate) enum Content {
 }
 
 impl LogFile {
+    /// The position behind its records.
+    pub(crate) fn end(&self) -> LogPosition {
+        LogPosition { file: self.file.id(), offset: self.content.len() }
+    }
+
     fn damage(&self) -> impl Iterator<Item = Damage> {
         let damaged = match &self.content {
             Content::Sealed(_) => &[],
@@ -87,9 +94,38 @@ pub(crate) struct Plan {
 
 /// Reads `files`, which are in log order, and finds the end of the log.
 pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
+    let log = find_end(files, keydir, None)?;
+    let last_timestamp = check_timestamps(&log)?;
+    let (empty, lost) = sort_rest(&files[log.len()..])?;
+    let (torn_tail, clean) = match log.last() {
+        Some(last) => (torn_tail_of(last)?, lost.is_empty() && is_clean(last)?),
+        None => (None, lost.is_empty()),
+    };
+    let torn_tail = match (torn_tail, lost.first()) {
+        (None, Some(lost)) => Some(torn_tail_at(lost, lost.first_record())?),
+        (torn_tail, _) => torn_tail,
+    };
+    let damaged = log.iter().flat_map(LogFile::damage).collect();
+    Ok(Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp })
+}
+
+/// Reads on in `files`, which are in log order: those that were not read to their end when the log ended at `from`.
+/// Returns the log from there on and its highest timestamp, 0 when nothing has come.
+pub(crate) fn follow(
+    files: &[Arc<DataFile>],
+    keydir: &Keydir,
+    from: LogPosition,
+) -> Result<(Vec<LogFile>, u64)> {
+    let log = find_end(files, keydir, Some(from))?;
+    let last_timestamp = check_timestamps(&log)?;
+    Ok((log, last_timestamp))
+}
+
+/// The files of the log up to its end, as far as an earlier reading has not covered them.
+fn find_end(files: &[Arc<DataFile>], keydir: &Keydir, read_to: Option<LogPosition>) -> Result<Vec<LogFile>> {
     // The last first: what a later file says of an earlier one still holds when that is read.
-    let mut readings =
-        files.iter().rev().map(|file| Reading::take(file, keydir)).collect::<Result<Vec<_>>>()?;
+    let readings = files.iter().rev().map(|file| Reading::take(file, keydir, read_to));
+    let mut readings = readings.collect::<Result<Vec<_>>>()?;
     readings.reverse();
     let furthest = furthest(files, readings.iter().flat_map(|reading| reading.claims.iter().copied()));
     let links: Vec<_> = readings.iter().map(|reading| reading.link).collect();
@@ -106,6 +142,10 @@ pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
             _ => 0,
         };
         let (content, defect) = settle_values(file, reading.content, synced, keydir)?;
+        if content.len() < file.data_len() {
+            let what = "what this handle has read there is no longer part of the log: open the store again";
+            return Err(Error::corruption(file.name(), content.len(), what));
+        }
         file.set_data_len(content.len());
         let next = links.get(index + 1).copied().flatten();
         let goes_on = begun.get(index + 1) == Some(&true) && goes_on(file, &content, next)?;
@@ -116,18 +156,7 @@ pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
         }
     }
     check_claims(files, &log, furthest, end_defect)?;
-    let last_timestamp = check_timestamps(&log)?;
-    let (empty, lost) = sort_rest(&files[log.len()..])?;
-    let (torn_tail, clean) = match log.last() {
-        Some(last) => (torn_tail_of(last)?, lost.is_empty() && is_clean(last)?),
-        None => (None, lost.is_empty()),
-    };
-    let torn_tail = match (torn_tail, lost.first()) {
-        (None, Some(lost)) => Some(torn_tail_at(lost, lost.first_record())?),
-        (torn_tail, _) => torn_tail,
-    };
-    let damaged = log.iter().flat_map(LogFile::damage).collect();
-    Ok(Plan { log, clean, torn_tail, damaged, empty, lost, last_timestamp })
+    Ok(log)
 }
 
 /// What was read of one file.
@@ -138,12 +167,19 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads the footer of a file, or else all of its records, and looks for claims behind them.
-    fn take(file: &DataFile, keydir: &Keydir) -> Result<Self> {
+    /// Reads the footer of a file, or else all of its records, and looks for claims behind them. Or, where an earlier
+    /// reading has ended at `read_to`, the records from there on.
+    fn take(file: &DataFile, keydir: &Keydir, read_to: Option<LogPosition>) -> Result<Self> {
         let link = file.link()?;
         if let Some(footer) = file.footer()? {
             let claims = vec![LogPosition { file: file.id(), offset: footer.data_len }];
             return Ok(Self { content: Content::Sealed(footer), link, claims });
+        }
+        if let Some(LogPosition { file: id, offset }) = read_to {
+            let start = if id == file.id() { offset } else { file.first_record() };
+            let mut inventory = Inventory::take_from(file, start, file.file_len()?, keydir)?;
+            let claims = std::mem::take(&mut inventory.claims);
+            return Ok(Self { content: Content::Scanned(inventory), link, claims });
         }
         let mut inventory = Inventory::take(file, file.file_len()?, keydir)?;
         let mut claims = std::mem::take(&mut inventory.claims);
@@ -175,7 +211,7 @@ fn settle_values(
     match inventory.damaged.iter().find(|value| value.end > synced) {
         Some(torn) => {
             let what = torn.report(file).what;
-            let inventory = Inventory::take(file, torn.offset, keydir)?;
+            let inventory = Inventory::take_from(file, inventory.start, torn.offset, keydir)?;
             Ok((Content::Scanned(inventory), Some(what)))
         }
         None => {

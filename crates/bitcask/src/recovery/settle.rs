@@ -122,16 +122,15 @@ fn rewrite(file: &DataFile, from: u64, end: u64) -> Result<()> {
     file.sync()
 }
 
-impl Plan {
-    /// Where the keydir is filled from when nothing may be settled: the log as it is, in order.
-    pub(crate) fn into_sources(self, identity: &Identity, keydir: &Keydir) -> Vec<Source> {
-        let source = |LogFile { file, content, .. }: LogFile| match content {
-            Content::Sealed(footer) => Source::sealed(file, footer),
+impl LogFile {
+    /// What the keydir is filled from when nothing may be settled: the file as it is.
+    pub(crate) fn into_source(self, identity: &Identity, keydir: &Keydir) -> Source {
+        match self.content {
+            Content::Sealed(footer) => Source::sealed(self.file, footer),
             Content::Scanned(inventory) => {
-                let hints = inventory.into_hints(identity.store, &file, keydir);
-                Source::scanned(file, hints)
+                let hints = inventory.into_hints(identity.store, &self.file, keydir);
+                Source::scanned(self.file, hints)
             }
-        };
-        self.log.into_iter().map(source).collect()
+        }
     }
 }

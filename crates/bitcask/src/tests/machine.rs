@@ -76,7 +76,8 @@ impl<'a> Machine<'a> {
 /// Something that leaves the store open.
 fn act(store: &mut Workload, random: &mut Random) {
     match random.below(80) {
-        0..20 => store.delete(),
+        0..17 => store.delete(),
+        17..20 => store.follow(),
         20..32 => store.merge(),
         32..42 => store.put(),
         42..49 => store.batch(),
@@ -88,8 +89,9 @@ fn act(store: &mut Workload, random: &mut Random) {
         65..69 => store.snapshot(),
         69..73 => store.pass_time(),
         73..76 => store.rotate(),
-        76..78 => store.read_beside(),
-        78 => store.get(),
+        76 => store.read_beside(),
+        77 => store.get(),
+        78 => store.follow(),
         _ => store.sync(),
     }
 }

@@ -10,6 +10,7 @@ mod engine;
 mod exhaustive;
 mod expiry;
 mod faults;
+mod follower;
 mod footers;
 mod harness;
 mod ledger;

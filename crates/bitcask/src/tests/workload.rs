@@ -8,6 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::follower::Follower;
 use super::harness::{self, EXPIRIES, random_time};
 use super::model::{Bounds, History, Map, Stored, Write};
 use super::ways::{Way, is_data_file};
@@ -80,6 +81,8 @@ pub(super) struct Workload {
     returned: VecDeque<(usize, Duration)>,
     /// Snapshots, and what the store held when they were taken.
     snapshots: Vec<(Snapshot, Map)>,
+    /// A reader that was opened some time ago.
+    follower: Option<Follower>,
     /// Never given twice, so that no two values are the same.
     next_number: u64,
 }
@@ -111,6 +114,7 @@ impl Workload {
             reaped: BTreeSet::new(),
             returned: VecDeque::new(),
             snapshots: Vec::new(),
+            follower: None,
         }
     }
 
@@ -310,6 +314,15 @@ impl Workload {
         for key in &self.reaped {
             let logged = self.history.latest().get(key);
             assert!(found.get(key).is_none_or(|found| Some(found) == logged), "a reader sees what never was");
+        }
+    }
+
+    /// A reader that was opened earlier catches up.
+    pub(super) fn follow(&mut self) {
+        let latest = self.history.latest();
+        match &mut self.follower {
+            Some(follower) => follower.refresh(latest),
+            None => self.follower = Some(Follower::open(&self.disk, &self.clock, latest)),
         }
     }
 
@@ -670,6 +683,7 @@ impl Workload {
         self.snapshots.clear();
         self.disk = self.disk.kill();
         self.db = None;
+        self.follower = None;
         self.returned.clear();
     }
 }
