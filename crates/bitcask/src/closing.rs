@@ -33,6 +33,7 @@ impl Store {
             let _writer = side.writer();
             self.closed.store(true, Ordering::Release);
         }
+        side.syncer.wake();
         side.check()?;
         let sealed = self.seal_rotated(side);
         self.end_log(side)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::backup::{self, BackupReport};
 use crate::batch::Batch;
+use crate::changes::Changes;
 use crate::clock::{Clock, SystemClock};
 use crate::cursor::ScanPage;
 use crate::error::Result;
@@ -390,6 +391,43 @@ impl Bitcask {
             let (key, value) = entry?;
             Ok(f(so_far, &key, &value))
         })
+    }
+
+    /// Every commit after the position `after`, in order, once it is durable; then those that come.
+    ///
+    /// A position is a timestamp in microseconds: that of a [`Commit`](crate::Commit) or of a [`Snapshot`]; 0 is the beginning.
+    /// Who has read a snapshot and goes on from its timestamp misses nothing, nor who goes on later from the last commit
+    /// that came. What is not durable yet comes after the next sync; with [`Durability::Os`](crate::Durability::Os) that
+    /// is one somebody asks for. That a value has expired is no change.
+    ///
+    /// On a read-only handle it refreshes the handle whenever it looks for more. How far the writer has synced it learns from
+    /// the log, up to an interval or a second late.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("a", "1")?;
+    /// let snapshot = db.snapshot();
+    /// let mut changes = db.changes(snapshot.timestamp_us())?;
+    /// db.put("b", "2")?;
+    /// db.delete("a")?;
+    /// db.sync()?;
+    /// let commits: Vec<_> = changes.by_ref().collect::<Result<_, _>>()?;
+    /// assert_eq!(commits[0].changes[0].key, b"b");
+    /// assert_eq!((&commits[1].changes[0].key[..], &commits[1].changes[0].value), (&b"a"[..], &None));
+    ///
+    /// db.put("c", "3")?;
+    /// db.sync()?;
+    /// assert_eq!(changes.next().unwrap()?.changes[0].key, b"c");
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ChangesMerged`](crate::Error::ChangesMerged) when merges have dropped some of the changes behind the position;
+    /// it names the oldest that can be had. [`Error::AheadOfLog`](crate::Error::AheadOfLog) when the log has not come as far.
+    /// Both may come later as well, as an item.
+    pub fn changes(&self, after: u64) -> Result<Changes> {
+        Changes::new(&self.handle.store, after)
     }
 
     /// One whole pass of what a thread does otherwise.

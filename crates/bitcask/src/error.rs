@@ -147,6 +147,30 @@ pub enum Error {
     #[error("merges are paused: resume them first")]
     MergePaused,
 
+    /// Changes were asked for from a position that merges have passed: some of those behind it are gone.
+    #[error(
+        "not all changes since {position} are there any more, but those since {oldest} are: take a snapshot and go on \
+         from its timestamp, and keep changes longer by `MergeOptions::keep_changes_for`"
+    )]
+    ChangesMerged {
+        /// The position that was asked for.
+        position: u64,
+        /// The oldest from which nothing is missing.
+        oldest: u64,
+    },
+
+    /// Changes were asked for from a position that the log has not come to.
+    #[error(
+        "the log has come to {last} and not to {position}: the position is another store's, or an older state of this \
+         one was restored"
+    )]
+    AheadOfLog {
+        /// The position that was asked for.
+        position: u64,
+        /// The last one of the log.
+        last: u64,
+    },
+
     /// Options that contradict each other or leave the allowed range.
     #[error("invalid options: {reason}")]
     InvalidOptions {

@@ -21,6 +21,7 @@
 mod backup;
 mod batch;
 mod catalog;
+mod changes;
 mod clock;
 mod closing;
 mod commit;
@@ -68,6 +69,7 @@ mod writer;
 
 pub use backup::{BackupReport, RestoreReport, restore, restore_with};
 pub use batch::Batch;
+pub use changes::{Change, Changes, Commit};
 pub use convert::convert;
 pub use cursor::ScanPage;
 pub use db::{Bitcask, open};

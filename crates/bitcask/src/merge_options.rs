@@ -42,6 +42,8 @@ pub struct MergeOptions {
     pub(crate) dead_bytes_threshold: u64,
     pub(crate) small_file_threshold: u64,
     pub(crate) rate: u64,
+    pub(crate) keep_changes_for: Duration,
+    pub(crate) keep_changes_bytes: u64,
 }
 
 impl Default for MergeOptions {
@@ -55,6 +57,8 @@ impl Default for MergeOptions {
             dead_bytes_threshold: 16 << 20,
             small_file_threshold: 10 << 20,
             rate: 0,
+            keep_changes_for: Duration::ZERO,
+            keep_changes_bytes: 0,
         }
     }
 }
@@ -113,6 +117,25 @@ impl MergeOptions {
     pub fn rate(mut self, bytes_per_second: u64) -> Self {
         self.rate = bytes_per_second;
         self
+    }
+
+    /// Keeps files that were written to within this time as they are, so that
+    /// [`Bitcask::changes`](crate::Bitcask::changes) can go back as far. Their dead bytes stay meanwhile, also in an explicit merge. Default
+    /// zero: changes are kept as long as no merge is worth it.
+    pub fn keep_changes_for(mut self, duration: Duration) -> Self {
+        self.keep_changes_for = duration;
+        self
+    }
+
+    /// Keeps as many of the last bytes of the log, in whole files, as [`MergeOptions::keep_changes_for`] does. Default 0.
+    /// Where both are given, what either keeps is kept.
+    pub fn keep_changes_bytes(mut self, bytes: u64) -> Self {
+        self.keep_changes_bytes = bytes;
+        self
+    }
+
+    pub(crate) fn keeps_changes(&self) -> bool {
+        self.keep_changes_bytes > 0 || !self.keep_changes_for.is_zero()
     }
 
     /// Refuses what contradicts itself.

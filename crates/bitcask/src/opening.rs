@@ -228,7 +228,8 @@ impl Opening<'_> {
         let mut recovery = recovery_of(&plan);
         let published = plan.last_timestamp;
         let end = plan.log.last().map_or(LogPosition::START, LogFile::end);
-        let followed = Followed { generation: manifest.generation, end, is_half_way: false };
+        let Manifest { generation, merged_through, .. } = manifest;
+        let followed = Followed { generation, end, merged_through, is_half_way: false };
         let sources = plan.log.into_iter().map(|file| file.into_source(&identity, &keydir)).collect();
         self.load(&identity, &keydir, sources, &mut recovery)?;
         let mut store = self.store(identity, keydir, files, recovery, None);

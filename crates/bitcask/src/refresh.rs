@@ -32,6 +32,7 @@ const PAGE: usize = 256;
 /// What a look at the directory has found.
 struct News {
     generation: u64,
+    merged_through: u64,
     /// The files in log order.
     files: Vec<Arc<DataFile>>,
     /// By slot: whether what the file holds was loaded before.
@@ -60,11 +61,12 @@ impl Store {
             followed.is_half_way = true;
         }
         let timestamp = news.timestamp.max(before);
-        let (generation, end, files) = (news.generation, news.end, news.files.clone());
+        let News { generation, merged_through, end, .. } = news;
+        let files = news.files.clone();
         self.take_in(news, before)?;
         *self.order() = files;
         self.published.store(timestamp, Ordering::Release);
-        *followed = Followed { generation, end, is_half_way: false };
+        *followed = Followed { generation, end, merged_through, is_half_way: false };
         self.versions.release(before);
         self.let_go();
         Ok(timestamp > before)
@@ -103,7 +105,8 @@ impl Store {
         }
         sources.extend(log.into_iter().map(|file| file.into_source(&self.identity, &self.keydir)));
         let timestamp = timestamp.max(last_timestamp);
-        Ok(News { generation: manifest.generation, files, stays, sources, end, timestamp })
+        let Manifest { generation, merged_through, .. } = manifest;
+        Ok(News { generation, merged_through, files, stays, sources, end, timestamp })
     }
 
     /// Refuses a manifest that does not come after the one that was read last.
@@ -144,6 +147,10 @@ impl Store {
             Some(last) => loaded[last].known_footer()?.is_some_and(|footer| footer.data_len == end.offset),
             None => false,
         };
+        if let Some(last) = last.filter(|_| is_complete) {
+            // A footer comes once all before it is synced.
+            loaded[last].raise_synced_len(end.offset);
+        }
         loaded.truncate(last.map_or(0, |last| last + usize::from(is_complete)));
         Ok(loaded)
     }

@@ -79,6 +79,9 @@ pub enum MergeVerdict {
         /// What was found.
         reason: String,
     },
+    /// It will not yet: its changes are kept, as [`MergeOptions::keep_changes_for`](crate::MergeOptions::keep_changes_for)
+    /// asks.
+    KeepsChanges,
     /// It will not: too little of it is dead.
     BelowThresholds,
     /// This share of its keys or bytes is dead.
@@ -104,6 +107,7 @@ impl MergeVerdict {
             | Self::Successor
             | Self::Unsealed
             | Self::Quarantined { .. }
+            | Self::KeepsChanges
             | Self::BelowThresholds => false,
             Self::Fragmented { .. }
             | Self::DeadBytes
@@ -121,6 +125,7 @@ impl fmt::Display for MergeVerdict {
             Self::Successor => f.pad("no: it is empty"),
             Self::Unsealed => f.pad("not yet: it has no footer"),
             Self::Quarantined { reason } => write!(f, "no: {reason}"),
+            Self::KeepsChanges => f.pad("not yet: its changes are kept"),
             Self::BelowThresholds => f.pad("no: below the thresholds"),
             Self::Fragmented { percent } => write!(f, "yes: {percent} % dead"),
             Self::DeadBytes => f.pad("yes: enough dead bytes"),

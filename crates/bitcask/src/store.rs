@@ -66,13 +66,15 @@ pub(crate) struct Followed {
     pub(crate) generation: u64,
     /// Where the log ended then.
     pub(crate) end: LogPosition,
+    /// From which timestamp on no change is missing.
+    pub(crate) merged_through: u64,
     /// Whether a refresh has begun to change the keydir and has not ended.
     pub(crate) is_half_way: bool,
 }
 
 impl Default for Followed {
     fn default() -> Self {
-        Self { generation: 0, end: LogPosition::START, is_half_way: false }
+        Self { generation: 0, end: LogPosition::START, merged_through: 0, is_half_way: false }
     }
 }
 

@@ -12,6 +12,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::format::position::LogPosition;
@@ -82,6 +83,20 @@ impl Syncer {
             state = self.state();
         }
         Ok(())
+    }
+
+    /// Waits until more than the first `synced` bytes are synced, or somebody wakes all, at most this long.
+    pub(crate) fn wait_behind(&self, synced: u64, limit: Duration) {
+        let state = self.state();
+        if state.covered.appended <= synced {
+            let _ = self.over.wait_timeout(state, limit);
+        }
+    }
+
+    /// Wakes all who wait, because the store is closed.
+    pub(crate) fn wake(&self) {
+        let _state = self.state();
+        self.over.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["commit", "reaping", "view", "cursor"],
     &["modify", "batch"],
     &["merge"],
-    &["iter", "report", "threads", "verify", "dump"],
+    &["iter", "changes", "report", "threads", "verify", "dump"],
     &["snapshot", "backup"],
     &["repair"],
     &["convert"],

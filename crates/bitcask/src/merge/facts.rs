@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::file::data_file::DataFile;
 use crate::format::footer::Footer;
 use crate::format::position::FileId;
-use crate::merge::plan::FileFacts;
+use crate::merge::plan::{self, FileFacts};
 use crate::status::MergeVerdict;
 use crate::store::{Store, WriteSide};
 
@@ -61,7 +61,13 @@ impl Store {
             }
             FileFacts { excluded, is_fresh: fresh_from.is_some_and(|from| file.id() >= from), ..facts }
         });
-        let facts = facts.collect();
+        let mut facts: Vec<_> = facts.collect();
+        plan::keep_changes(
+            &mut facts,
+            self.clock.now_us(),
+            catalog.manifest.merged_through,
+            &self.options.merge,
+        );
         let clean = self.versions.oldest().map_or(published, |oldest| oldest.min(published));
         Survey { files, facts, clean }
     }

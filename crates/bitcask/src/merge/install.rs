@@ -130,7 +130,8 @@ impl Store {
             manifest.files.insert(place, ListedFile { id: output.id(), clean });
         }
         let footers = inputs.iter().filter_map(|input| input.known_footer().ok().flatten());
-        let merged_through = footers.map(|footer: Footer| footer.last_timestamp).max().unwrap_or(0);
+        let with_keys = footers.filter(|footer: &Footer| footer.values + footer.tombstones > 0);
+        let merged_through = with_keys.map(|footer| footer.last_timestamp).max().unwrap_or(0);
         manifest.merged_through = manifest.merged_through.max(merged_through);
         let installed = catalog.install(&*self.dir, manifest, last_timestamp);
         installed.map_err(|error| side.make_failed(error))?;

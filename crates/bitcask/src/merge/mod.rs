@@ -43,7 +43,9 @@ impl Store {
         if side.merge_control.is_paused() {
             return Err(Error::MergePaused);
         }
-        if self.survey(side, None).active().is_some_and(FileFacts::is_worth_a_merge) {
+        // A file whose changes are kept gains nothing by being closed.
+        let may_close = !self.options.merge.keeps_changes();
+        if may_close && self.survey(side, None).active().is_some_and(FileFacts::is_worth_a_merge) {
             self.rotate(side)?;
         }
         self.seal_rotated(side)?;
@@ -118,7 +120,7 @@ impl Store {
     /// The active file is as long as one that is not small, and would trigger a merge if it were immutable.
     fn active_is_mostly_dead(&self, survey: &Survey) -> bool {
         let options = &self.options.merge;
-        survey.active().is_some_and(|active| {
+        survey.active().filter(|_| !options.keeps_changes()).is_some_and(|active| {
             let dead = active.dead_bytes();
             let percent = dead.saturating_mul(100).checked_div(active.bytes).unwrap_or(0);
             let is_mostly_dead =

@@ -78,6 +78,28 @@ pub(crate) enum Thoroughness {
     Everything,
 }
 
+/// Leaves out the files whose changes are to be kept: they are the last of the log. Of what was merged before there is
+/// nothing to keep.
+pub(crate) fn keep_changes(
+    files: &mut [FileFacts],
+    now_us: u64,
+    merged_through: u64,
+    options: &MergeOptions,
+) {
+    if !options.keeps_changes() {
+        return;
+    }
+    let time = u64::try_from(options.keep_changes_for.as_micros()).unwrap_or(u64::MAX);
+    let mut behind = 0;
+    for file in files.iter_mut().rev() {
+        let is_recent = time > 0 && file.last_timestamp >= now_us.saturating_sub(time);
+        if file.last_timestamp > merged_through && (is_recent || behind < options.keep_changes_bytes) {
+            file.excluded.get_or_insert(MergeVerdict::KeepsChanges);
+        }
+        behind += file.bytes;
+    }
+}
+
 /// The verdict on each file, oldest first. `clean` is the clean position of an output that is begun now.
 pub(crate) fn judge(
     files: &[FileFacts],
@@ -210,6 +232,8 @@ fn runs(files: &[FileFacts], verdicts: &[MergeVerdict], max_file_size: u64) -> V
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MIB: u64 = 1 << 20;
@@ -304,6 +328,26 @@ mod tests {
         // A snapshot from before the tombstones would hold them in the output again.
         let options = MergeOptions::new();
         assert_eq!(first_run(&[holding], 49, &options, Thoroughness::Everything, 256 * MIB), None);
+    }
+
+    #[test]
+    fn files_whose_changes_are_kept_are_left_out_until_they_are_merged_or_old() {
+        let at = |last_timestamp| FileFacts { last_timestamp, ..file(90) };
+        let kept = |options: MergeOptions, merged_through| {
+            let mut files = [at(10), at(20), at(30), FileFacts { last_timestamp: 35, ..active() }];
+            keep_changes(&mut files, 40, merged_through, &options);
+            files.map(|file| file.excluded == Some(MergeVerdict::KeepsChanges))
+        };
+        let of_the_last = |micros| MergeOptions::new().keep_changes_for(Duration::from_micros(micros));
+        assert_eq!(kept(MergeOptions::new(), 0), [false; 4]);
+        assert_eq!(kept(of_the_last(9), 0), [false; 4]);
+        assert_eq!(kept(of_the_last(10), 0), [false, false, true, false]);
+        assert_eq!(kept(of_the_last(u64::MAX), 0), [true, true, true, false]);
+        assert_eq!(kept(of_the_last(u64::MAX), 20), [false, false, true, false]);
+        let of_bytes = |bytes| MergeOptions::new().keep_changes_bytes(bytes);
+        assert_eq!(kept(of_bytes(100 * MIB), 0), [false; 4]);
+        assert_eq!(kept(of_bytes(100 * MIB + 1), 0), [false, false, true, false]);
+        assert_eq!(kept(of_bytes(200 * MIB + 1), 0), [false, true, true, false]);
     }
 
     #[test]

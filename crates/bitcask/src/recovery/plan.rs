@@ -147,6 +147,7 @@ fn find_end(files: &[Arc<DataFile>], keydir: &Keydir, read_to: Option<LogPositio
             return Err(Error::corruption(file.name(), content.len(), what));
         }
         file.set_data_len(content.len());
+        file.raise_synced_len(synced.min(content.len()));
         let next = links.get(index + 1).copied().flatten();
         let goes_on = begun.get(index + 1) == Some(&true) && goes_on(file, &content, next)?;
         log.push(LogFile { file: Arc::clone(file), content, synced });

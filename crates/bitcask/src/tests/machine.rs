@@ -78,7 +78,8 @@ fn act(store: &mut Workload, random: &mut Random) {
     match random.below(80) {
         0..17 => store.delete(),
         17..20 => store.follow(),
-        20..32 => store.merge(),
+        20..23 => store.replicate(),
+        23..32 => store.merge(),
         32..42 => store.put(),
         42..49 => store.batch(),
         49..53 => store.put_if(),

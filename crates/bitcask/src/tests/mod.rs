@@ -2,6 +2,7 @@
 
 mod backup;
 mod batches;
+mod changes;
 mod conditions;
 mod corruption;
 mod crash;

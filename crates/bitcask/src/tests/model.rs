@@ -315,7 +315,7 @@ impl Map {
 }
 
 /// An expiry as records have it.
-fn micros(expires_at: Option<SystemTime>) -> Option<u64> {
+pub(super) fn micros(expires_at: Option<SystemTime>) -> Option<u64> {
     let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_micros();
     expires_at.map(|time| u64::try_from(since_1970(time)).unwrap())
 }

@@ -8,6 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::changes::Replica;
 use super::follower::Follower;
 use super::harness::{self, EXPIRIES, random_time};
 use super::model::{Bounds, History, Map, Stored, Write};
@@ -83,6 +84,8 @@ pub(super) struct Workload {
     snapshots: Vec<(Snapshot, Map)>,
     /// A reader that was opened some time ago.
     follower: Option<Follower>,
+    /// A copy that follows the changes, across closes and crashes.
+    replica: Replica,
     /// Never given twice, so that no two values are the same.
     next_number: u64,
 }
@@ -115,6 +118,7 @@ impl Workload {
             returned: VecDeque::new(),
             snapshots: Vec::new(),
             follower: None,
+            replica: Replica::default(),
         }
     }
 
@@ -122,7 +126,8 @@ impl Workload {
     pub(super) fn next(&mut self, left: SimDisk, bounds: Bounds, seed: u64) {
         let mut history = mem::take(&mut self.history);
         history.truncate(bounds.issued);
-        *self = Self::on(left, self.settings.clone(), history, bounds, seed);
+        let replica = mem::take(&mut self.replica);
+        *self = Self { replica, ..Self::on(left, self.settings.clone(), history, bounds, seed) };
     }
 
     /// Keeps the disk of every moment from now on, or none.
@@ -323,6 +328,27 @@ impl Workload {
         match &mut self.follower {
             Some(follower) => follower.refresh(latest),
             None => self.follower = Some(Follower::open(&self.disk, &self.clock, latest)),
+        }
+    }
+
+    /// A copy of the store takes in the changes that it has not seen.
+    pub(super) fn replicate(&mut self) {
+        if self.random.one_in(2) {
+            self.sync();
+        }
+        if self.keeps_moments {
+            // A crash may go back to before what it would be given.
+            return;
+        }
+        if !self.replica.catch_up(self.db.as_ref().expect("the store is open")) {
+            // Merges have passed it: it begins anew from a snapshot.
+            self.sync();
+            let position = self.db().snapshot().timestamp_us();
+            self.replica = Replica { map: self.history.latest().clone(), position };
+        }
+        if self.bounds.durable == self.history.len() {
+            let latest = self.history.latest();
+            assert_eq!(self.replica.map.lasting(), latest.lasting(), "the changes say something else");
         }
     }
 
