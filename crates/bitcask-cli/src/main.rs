@@ -1,7 +1,7 @@
 //! The `bitcask` command: one verb, one store, one exit code.
 //!
 //! Layers, each using only those below: `main`; `verbs` (one file a verb); `formats` (what import reads and export
-//! writes); `cli`, `progress`, `json`, `output`, `paths`, `bytes`, `failure`.
+//! writes); `cli`; `progress`, `json`, `output`, `paths`, `bytes`, `failure`.
 
 mod bytes;
 mod cli;

@@ -12,6 +12,18 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+/// How a verb tells what it did or found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReportForm {
+    /// For people.
+    Lines,
+    /// For programs.
+    Json,
+}
+
+/// What a verb prints of its report for people where the exit code says enough.
+pub(crate) const NO_LINES: [&str; 0] = [];
+
 /// Large enough that a write call is rare, small enough not to matter.
 const BUFFER_LEN: usize = 1 << 16;
 
@@ -64,6 +76,20 @@ impl Output {
             Some(path) => Failure::io("write to", path, source),
         }
     }
+}
+
+/// Prints a report on standard output: one JSON value, or the lines that say the same.
+pub(crate) fn print_report<L: AsRef<[u8]>>(
+    form: ReportForm,
+    report: &impl Serialize,
+    lines: impl IntoIterator<Item = L>,
+) -> Result<(), Failure> {
+    let mut output = Output::stdout();
+    match form {
+        ReportForm::Json => output.json_line(report)?,
+        ReportForm::Lines => lines.into_iter().try_for_each(|line| output.line(line))?,
+    }
+    output.finish()
 }
 
 /// For the libraries that write for us; they hand the errors back, and [`Output::failure`] reads them.

@@ -319,18 +319,14 @@ fn split(bytes: &[u8]) -> (&[u8], String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::testing::{entries, entry};
 
     fn read(text: &[u8]) -> Result<Vec<Entry>, Failure> {
-        let mut reader = CsvReader::new(Input::of(text), 100)?;
-        std::iter::from_fn(|| reader.next_entry().transpose()).collect()
+        entries(&mut CsvReader::new(Input::of(text), 100)?)
     }
 
     fn complaint(text: &str) -> String {
         read(text.as_bytes()).unwrap_err().to_string()
-    }
-
-    fn entry(key: &[u8], value: &[u8]) -> Entry {
-        Entry { key: key.to_vec(), value: value.to_vec() }
     }
 
     #[test]

@@ -64,3 +64,17 @@ pub(crate) trait Sink {
     /// Must be called after the last entry: there may be bytes in a buffer.
     fn finish(&mut self) -> Result<(), Failure>;
 }
+
+/// What the tests of the formats share.
+#[cfg(test)]
+mod testing {
+    use super::{Entry, Failure, Source};
+
+    pub(super) fn entries(source: &mut dyn Source) -> Result<Vec<Entry>, Failure> {
+        std::iter::from_fn(|| source.next_entry().transpose()).collect()
+    }
+
+    pub(super) fn entry(key: &[u8], value: &[u8]) -> Entry {
+        Entry { key: key.to_vec(), value: value.to_vec() }
+    }
+}

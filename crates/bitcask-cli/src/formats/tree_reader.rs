@@ -156,6 +156,7 @@ fn walk_failure(error: walkdir::Error, root: &Path) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::testing::{entries, entry};
 
     fn tree() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -166,12 +167,6 @@ mod tests {
         (dir, root)
     }
 
-    fn entries(reader: &mut TreeReader) -> Vec<Entry> {
-        let mut entries: Vec<_> = std::iter::from_fn(|| reader.next_entry().unwrap()).collect();
-        entries.sort_by(|a, b| a.key.cmp(&b.key));
-        entries
-    }
-
     #[test]
     fn keys_are_relative_paths_and_the_store_is_left_out() {
         let (_dir, root) = tree();
@@ -179,9 +174,9 @@ mod tests {
         std::fs::write(root.join("a/store/0000000001.data"), "data").unwrap();
         let mut reader = TreeReader::new(&root, &root.join("a/store"), 100).unwrap();
         assert_eq!(reader.total(), Some(1));
-        let expected =
-            [("a/b/c", "1"), ("d", "")].map(|(key, value)| Entry { key: key.into(), value: value.into() });
-        assert_eq!(entries(&mut reader), expected);
+        let mut found = entries(&mut reader).unwrap();
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        assert_eq!(found, [entry(b"a/b/c", b"1"), entry(b"d", b"")]);
         assert_eq!((reader.position(), reader.skipped()), (1, 1));
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{counted, open_reader};
 use crate::cli::BackupArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 use crate::progress::Progress;
 
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Report {
 
 pub(super) fn backup(args: &BackupArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let store = open_reader(&args.dir)?;
+    let store = open_reader(&args.store.dir)?;
     let done = Progress::over("backing up", |watch| store.backup_with(&args.target, watch))?;
     let report = Report {
         files: done.files,
@@ -35,21 +35,16 @@ pub(super) fn backup(args: &BackupArgs) -> Result<Exit, Failure> {
         copied_bytes: done.copied_bytes,
         seconds: began.elapsed().as_secs_f64(),
     };
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        output.line(format!(
-            "backed up {}, {}: {} kept, {} linked, {} copied ({}), in {:.1} s",
-            counted(report.files, "file", "files"),
-            HumanBytes(report.bytes),
-            report.kept,
-            report.linked,
-            report.copied,
-            HumanBytes(report.copied_bytes),
-            report.seconds,
-        ))?;
-    }
-    output.finish()?;
+    let line = format!(
+        "backed up {}, {}: {} kept, {} linked, {} copied ({}), in {:.1} s",
+        counted(report.files, "file", "files"),
+        HumanBytes(report.bytes),
+        report.kept,
+        report.linked,
+        report.copied,
+        HumanBytes(report.copied_bytes),
+        report.seconds,
+    );
+    print_report(args.store.json.form(), &report, [line])?;
     Ok(Exit::Done)
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{counted, per_second, with_writer};
 use crate::cli::BenchArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 
 const KEY_LEN: usize = 16;
 /// Odd, so that multiplying by it maps indices to distinct keys; its bits are those of the golden ratio, which scatters
@@ -78,13 +78,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
             sync_seconds,
         })
     })?;
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        output.bytes(table(&report).as_bytes())?;
-    }
-    output.finish()?;
+    print_report(args.json.form(), &report, table(&report).lines())?;
     Ok(Exit::Done)
 }
 

@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::{counted, open_reader, per_second};
 use crate::bytes::escaped;
-use crate::cli::ExportArgs;
+use crate::cli::{ExportArgs, OtherSide};
 use crate::failure::{Exit, Failure};
 use crate::formats::{CsvColumns, CsvWriter, JsonlWriter, Sink, Taken, TreeWriter};
-use crate::output::Output;
+use crate::output::{Output, print_report};
 use crate::paths::resolve;
 use crate::progress::Progress;
 
@@ -31,44 +31,38 @@ struct ExportReport {
 }
 
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
-    let to_stdout = [&args.jsonl, &args.csv].into_iter().flatten().any(|path| path == Path::new("-"));
-    if to_stdout && args.json.json {
+    let Some(target) = args.other_side.given() else {
+        return Err(Failure::Usage("export needs --jsonl, --csv or --tree".to_owned()));
+    };
+    if target.is_standard() && args.store.json.json {
         return Err(Failure::Usage(
             "--json prints a report, but the entries take standard output: name a file".into(),
         ));
     }
-    let store = open_reader(&args.dir)?;
-    let mut sink = open_sink(args, &store)?;
+    let store = open_reader(&args.store.dir)?;
+    let mut sink = open_sink(target, &store)?;
     let began = Instant::now();
     let mut report = pour(&store, sink.as_mut())?;
     sink.finish()?;
     report.seconds = began.elapsed().as_secs_f64();
-    if !to_stdout {
-        let mut output = Output::stdout();
-        if args.json.json {
-            output.json_line(&report)?;
-        } else {
-            output.line(sentence(&report, began.elapsed()))?;
-        }
-        output.finish()?;
+    if !target.is_standard() {
+        print_report(args.store.json.form(), &report, [sentence(&report, began.elapsed())])?;
     }
     verdict(&report)
 }
 
-fn open_sink(args: &ExportArgs, store: &Bitcask) -> Result<Box<dyn Sink>, Failure> {
-    match (&args.jsonl, &args.csv, &args.tree) {
-        (Some(path), _, _) => {
-            keep_out_of_store(path, &args.dir)?;
-            Ok(Box::new(JsonlWriter::new(Output::create(path)?)))
-        }
-        (_, Some(path), _) => {
-            keep_out_of_store(path, &args.dir)?;
+fn open_sink(target: OtherSide<'_>, store: &Bitcask) -> Result<Box<dyn Sink>, Failure> {
+    if !target.is_standard() {
+        keep_out_of_store(target.path(), store.path())?;
+    }
+    match target {
+        OtherSide::Jsonl(path) => Ok(Box::new(JsonlWriter::new(Output::create(path)?))),
+        OtherSide::Csv(path) => {
             let columns = columns_for(store)?;
             Ok(Box::new(CsvWriter::new(Output::create(path)?, columns)?))
         }
-        (_, _, Some(path)) => {
-            keep_out_of_store(path, &args.dir)?;
-            if resolve(&args.dir)?.starts_with(resolve(path)?) {
+        OtherSide::Tree(path) => {
+            if resolve(store.path())?.starts_with(resolve(path)?) {
                 let path = path.display();
                 return Err(Failure::Usage(format!(
                     "{path} contains the store: export to another directory"
@@ -76,13 +70,12 @@ fn open_sink(args: &ExportArgs, store: &Bitcask) -> Result<Box<dyn Sink>, Failur
             }
             Ok(Box::new(TreeWriter::create(path)?))
         }
-        _ => Err(Failure::Usage("export needs --jsonl, --csv or --tree".to_owned())),
     }
 }
 
 /// An export must not replace a file of the store that it reads, nor add one.
 fn keep_out_of_store(target: &Path, dir: &Path) -> Result<(), Failure> {
-    if target == Path::new("-") || !resolve(target)?.starts_with(resolve(dir)?) {
+    if !resolve(target)?.starts_with(resolve(dir)?) {
         return Ok(());
     }
     Err(Failure::Usage(format!("{} lies inside the store: export to another place", target.display())))

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::open_reader;
 use crate::bytes::{Encoding, escaped};
-use crate::cli::{ExistsArgs, GetArgs};
+use crate::cli::{GetArgs, KeyArgs};
 use crate::failure::{Exit, Failure};
 use crate::json::JsonEntry;
-use crate::output::{Output, stdout_is_terminal};
+use crate::output::{NO_LINES, Output, print_report, stdout_is_terminal};
 
 #[derive(Serialize)]
 struct ExistsReport<'a> {
@@ -17,14 +17,13 @@ struct ExistsReport<'a> {
 }
 
 pub(super) fn get(args: &GetArgs) -> Result<Exit, Failure> {
-    let encoding = args.encoding.encoding();
-    let key = encoding.decode_argument("KEY", &args.key)?;
-    let Some(value) = open_reader(&args.dir)?.get(&key)? else {
+    let key = args.key.key()?;
+    let Some(value) = open_reader(&args.key.dir)?.get(&key)? else {
         return Err(Failure::NotFound(escaped(&key)));
     };
-    let encoding = args.raw.value_encoding(encoding);
+    let encoding = args.value_encoding();
     let mut output = Output::stdout();
-    if args.json.json {
+    if args.key.json.json {
         output.json_line(&JsonEntry::key_value(&key, &value))?;
     } else {
         output.bytes(&encoding.encode(&value))?;
@@ -37,13 +36,9 @@ pub(super) fn get(args: &GetArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-pub(super) fn exists(args: &ExistsArgs) -> Result<Exit, Failure> {
-    let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
+pub(super) fn exists(args: &KeyArgs) -> Result<Exit, Failure> {
+    let key = args.key()?;
     let exists = open_reader(&args.dir)?.contains(&key)?;
-    if args.json.json {
-        let mut output = Output::stdout();
-        output.json_line(&ExistsReport { key: JsonEntry::key(&key), exists })?;
-        output.finish()?;
-    }
+    print_report(args.json.form(), &ExistsReport { key: JsonEntry::key(&key), exists }, NO_LINES)?;
     Ok(if exists { Exit::Done } else { Exit::No })
 }

@@ -7,13 +7,13 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::{basho, counted, per_second, with_writer};
-use crate::cli::ImportArgs;
+use crate::cli::{ImportArgs, OtherSide};
 use crate::failure::{Exit, Failure};
 use crate::formats::{
     BashoOptions, BashoReader, CsvReader, Findings, Input, JsonlReader, Keys, Locks, Pending, Source,
     TreeReader,
 };
-use crate::output::Output;
+use crate::output::print_report;
 use crate::progress::Progress;
 
 /// What an import did.
@@ -35,7 +35,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
     let (mut source, findings) = open_source(args)?;
     // Long enough for merges to be worth it.
     let options = args.writer.options(OpenMode::Create).merge(MergeOptions::new());
-    let (mut report, poured) = with_writer(&args.dir, options, |store| {
+    let (mut report, poured) = with_writer(&args.store.dir, options, |store| {
         let mut report = ImportReport::default();
         let poured = pour(source.as_mut(), store, &mut report);
         // Also after a bad line: what came before it stays, and is safe.
@@ -49,31 +49,24 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
         let before = counted(report.imported, "entry", "entries");
         return Err(Failure::Stopped { source: Box::new(failure), before });
     }
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        output.line(sentence(&report, began.elapsed()))?;
-        for line in report.basho.iter().flat_map(|findings| basho::lines(findings, report.imported)) {
-            output.line(line)?;
-        }
-    }
-    output.finish()?;
+    let mut lines = vec![sentence(&report, began.elapsed())];
+    lines.extend(report.basho.iter().flat_map(|findings| basho::lines(findings, report.imported)));
+    print_report(args.store.json.form(), &report, lines)?;
     report.basho.as_ref().map_or(Ok(Exit::Done), basho::verdict)
 }
 
 /// The source, and what is known of it before its first entry.
 fn open_source(args: &ImportArgs) -> Result<(Box<dyn Source>, Option<Findings>), Failure> {
     let max_value_size = args.writer.max_value_size;
-    let source: Box<dyn Source> = match (&args.jsonl, &args.csv, &args.tree, &args.from_basho) {
-        (Some(path), ..) => Box::new(JsonlReader::new(Input::open(path)?, max_value_size)),
-        (_, Some(path), ..) => Box::new(CsvReader::new(Input::open(path)?, max_value_size)?),
-        (_, _, Some(path), _) => Box::new(TreeReader::new(path, &args.dir, max_value_size)?),
-        (_, _, _, Some(path)) => {
-            let (reader, findings) = BashoReader::open(path, &args.dir, basho_options(args))?;
+    let source: Box<dyn Source> = match (args.other_side.given(), &args.from_basho) {
+        (Some(OtherSide::Jsonl(path)), _) => Box::new(JsonlReader::new(Input::open(path)?, max_value_size)),
+        (Some(OtherSide::Csv(path)), _) => Box::new(CsvReader::new(Input::open(path)?, max_value_size)?),
+        (Some(OtherSide::Tree(path)), _) => Box::new(TreeReader::new(path, &args.store.dir, max_value_size)?),
+        (None, Some(path)) => {
+            let (reader, findings) = BashoReader::open(path, &args.store.dir, basho_options(args))?;
             return Ok((Box::new(reader), Some(findings)));
         }
-        _ => {
+        (None, None) => {
             let what = "import needs --jsonl, --csv, --tree or --from-basho";
             return Err(Failure::Usage(what.to_owned()));
         }

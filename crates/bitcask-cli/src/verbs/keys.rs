@@ -3,26 +3,26 @@
 use bitcask::Bitcask;
 use serde::Serialize;
 
-use super::{limit_or_all, open_reader};
+use super::open_reader;
 use crate::bytes::Listing;
-use crate::cli::{CountArgs, KeysArgs};
+use crate::cli::{ListingArgs, SelectionArgs};
 use crate::failure::{Exit, Failure};
 use crate::json::JsonEntry;
-use crate::output::Output;
+use crate::output::{Output, print_report};
 
 #[derive(Serialize)]
 struct CountReport {
     count: u64,
 }
 
-pub(super) fn keys(args: &KeysArgs) -> Result<Exit, Failure> {
-    let encoding = args.encoding.encoding();
-    let listing = Listing::for_stdout(encoding);
-    let store = open_reader(&args.dir)?;
+pub(super) fn keys(args: &ListingArgs) -> Result<Exit, Failure> {
+    let selection = &args.selection;
+    let listing = Listing::for_stdout(selection.encoding());
+    let store = open_reader(&selection.dir)?;
     let mut output = Output::stdout();
-    for key in keys_with_prefix(&store, args.prefix.prefix(encoding)?).take(limit_or_all(args.limit)) {
+    for key in keys_with_prefix(&store, selection.prefix()?).take(args.limit()) {
         let key = key?;
-        if args.json.json {
+        if selection.json.json {
             output.json_line(&JsonEntry::key(&key))?;
         } else {
             output.line(listing.text(&key))?;
@@ -32,21 +32,15 @@ pub(super) fn keys(args: &KeysArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-pub(super) fn count(args: &CountArgs) -> Result<Exit, Failure> {
-    let prefix = args.prefix.prefix(args.encoding.encoding())?;
+pub(super) fn count(args: &SelectionArgs) -> Result<Exit, Failure> {
+    let prefix = args.prefix()?;
     let store = open_reader(&args.dir)?;
     let count = if prefix.is_empty() {
         store.len()
     } else {
         keys_with_prefix(&store, prefix).try_fold(0, |count, key| key.map(|_| count + 1))?
     };
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&CountReport { count })?;
-    } else {
-        output.line(count.to_string())?;
-    }
-    output.finish()?;
+    print_report(args.json.form(), &CountReport { count }, [count.to_string()])?;
     Ok(Exit::Done)
 }
 

@@ -10,7 +10,7 @@ use super::verify::{DamageReport, damage_lines};
 use super::{counted, with_writer};
 use crate::cli::MergeArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 use crate::progress::Progress;
 
 #[derive(Serialize)]
@@ -48,20 +48,12 @@ impl Report {
 
 pub(super) fn merge(args: &MergeArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
-    let report = with_writer(&args.dir, args.writer.options(OpenMode::Existing), |store| {
+    let report = with_writer(&args.store.dir, args.writer.options(OpenMode::Existing), |store| {
         let _spinner = Progress::unknown("merging");
         Ok(store.merge()?)
     })?;
     let report = Report::new(report, began.elapsed().as_secs_f64());
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        for line in lines(&report) {
-            output.line(line)?;
-        }
-    }
-    output.finish()?;
+    print_report(args.store.json.form(), &report, lines(&report))?;
     verdict(&report)
 }
 

@@ -72,11 +72,6 @@ fn with_writer<T>(
     Ok(done)
 }
 
-/// A limit for `Iterator::take`.
-fn limit_or_all(limit: Option<u64>) -> usize {
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
-}
-
 /// A rate, in whole things a second.
 fn per_second(count: u64, elapsed: std::time::Duration) -> u64 {
     let rate = u128::from(count) * 1_000_000_000 / elapsed.as_nanos().max(1);

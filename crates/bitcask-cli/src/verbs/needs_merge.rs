@@ -5,9 +5,9 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::with_writer;
-use crate::cli::NeedsMergeArgs;
+use crate::cli::StoreArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 
 #[derive(Serialize)]
 struct Report {
@@ -41,22 +41,14 @@ impl From<FileStatus> for FileReport {
     }
 }
 
-pub(super) fn needs_merge(args: &NeedsMergeArgs) -> Result<Exit, Failure> {
+pub(super) fn needs_merge(args: &StoreArgs) -> Result<Exit, Failure> {
     let options =
         Options::new().mode(OpenMode::Existing).merge(MergeOptions::new().policy(MergePolicy::Never));
     let status = with_writer(&args.dir, options, |store| Ok(store.status()))?;
     let files: Vec<FileReport> = status.files.into_iter().map(Into::into).collect();
     let gain_bytes = files.iter().map(|file| file.gain_bytes).sum();
     let report = Report { needs_merge: status.needs_merge, gain_bytes, files };
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        for line in lines(&report) {
-            output.line(line)?;
-        }
-    }
-    output.finish()?;
+    print_report(args.json.form(), &report, lines(&report))?;
     Ok(if report.needs_merge { Exit::Done } else { Exit::No })
 }
 

@@ -13,7 +13,7 @@ use crate::bytes::{Encoding, escaped};
 use crate::cli::{DeleteArgs, PutArgs};
 use crate::failure::{Exit, Failure};
 use crate::json::JsonEntry;
-use crate::output::Output;
+use crate::output::{NO_LINES, print_report};
 
 #[derive(Serialize)]
 struct PutReport<'a> {
@@ -31,17 +31,14 @@ struct DeleteReport<'a> {
 }
 
 pub(super) fn put(args: &PutArgs) -> Result<Exit, Failure> {
-    let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
+    let key = args.key.key()?;
     let value = value(args)?;
     let options = args.put_options();
-    let written = with_writer(&args.dir, args.writer.options(OpenMode::Create), |store| {
+    let written = with_writer(&args.key.dir, args.writer.options(OpenMode::Create), |store| {
         Ok(store.put_with(&key, &value, &options)?)
     })?;
-    if args.json.json {
-        let mut output = Output::stdout();
-        output.json_line(&PutReport { key: JsonEntry::key(&key), value_bytes: value.len(), written })?;
-        output.finish()?;
-    }
+    let report = PutReport { key: JsonEntry::key(&key), value_bytes: value.len(), written };
+    print_report(args.key.json.form(), &report, NO_LINES)?;
     match written {
         true => Ok(Exit::Done),
         false if args.if_absent => Err(Failure::Present(escaped(&key))),
@@ -50,20 +47,17 @@ pub(super) fn put(args: &PutArgs) -> Result<Exit, Failure> {
 }
 
 pub(super) fn delete(args: &DeleteArgs) -> Result<Exit, Failure> {
-    let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
+    let key = args.key.key()?;
     let deleted =
-        with_writer(&args.dir, args.writer.options(OpenMode::Existing), |store| Ok(store.delete(&key)?))?;
-    if args.json.json {
-        let mut output = Output::stdout();
-        output.json_line(&DeleteReport { key: JsonEntry::key(&key), deleted })?;
-        output.finish()?;
-    }
+        with_writer(&args.key.dir, args.writer.options(OpenMode::Existing), |store| Ok(store.delete(&key)?))?;
+    let report = DeleteReport { key: JsonEntry::key(&key), deleted };
+    print_report(args.key.json.form(), &report, NO_LINES)?;
     if deleted { Ok(Exit::Done) } else { Err(Failure::NotFound(escaped(&key))) }
 }
 
 /// The value from wherever the command line says it is.
 fn value(args: &PutArgs) -> Result<Vec<u8>, Failure> {
-    let encoding = args.raw.value_encoding(args.encoding.encoding());
+    let encoding = args.value_encoding();
     let path = match (&args.file, &args.value) {
         (Some(path), _) => path.as_path(),
         (None, Some(value)) if value != OsStr::new("-") => return encoding.decode_argument("VALUE", value),

@@ -8,7 +8,7 @@ use super::counted;
 use super::verify::{DamageReport, TornTailReport, damage_lines};
 use crate::cli::RepairArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 use crate::progress::Progress;
 
 #[derive(Serialize)]
@@ -70,16 +70,8 @@ pub(super) fn repair(args: &RepairArgs) -> Result<Exit, Failure> {
         None => Repair::Report,
     };
     let report =
-        Report::from(Progress::over("reading", |watch| bitcask::repair_with(&args.dir, &how, watch))?);
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        for line in lines(&report, &how) {
-            output.line(line)?;
-        }
-    }
-    output.finish()?;
+        Report::from(Progress::over("reading", |watch| bitcask::repair_with(&args.store.dir, &how, watch))?);
+    print_report(args.store.json.form(), &report, lines(&report, &how))?;
     if !report.lost.is_empty() {
         return Err(Failure::Damage(format!(
             "{} could not be read, so the absence of a key from the new store proves nothing",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::counted;
 use crate::cli::RestoreArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 use crate::progress::Progress;
 
 #[derive(Serialize)]
@@ -25,18 +25,13 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<Exit, Failure> {
         Progress::over("restoring", |watch| bitcask::restore_with(&args.backup, &args.new_dir, watch))?;
     let seconds = began.elapsed().as_secs_f64();
     let report = Report { files: done.files, records: done.records, bytes: done.bytes, seconds };
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        output.line(format!(
-            "restored and checked {} in {}, {}, in {:.1} s",
-            counted(report.records, "record", "records"),
-            counted(report.files, "file", "files"),
-            HumanBytes(report.bytes),
-            report.seconds,
-        ))?;
-    }
-    output.finish()?;
+    let line = format!(
+        "restored and checked {} in {}, {}, in {:.1} s",
+        counted(report.records, "record", "records"),
+        counted(report.files, "file", "files"),
+        HumanBytes(report.bytes),
+        report.seconds,
+    );
+    print_report(args.json.form(), &report, [line])?;
     Ok(Exit::Done)
 }

@@ -1,20 +1,20 @@
 //! `scan`: keys with their values.
 
-use super::{limit_or_all, open_reader};
+use super::open_reader;
 use crate::bytes::Listing;
-use crate::cli::ScanArgs;
+use crate::cli::ListingArgs;
 use crate::failure::{Exit, Failure};
 use crate::json::JsonEntry;
 use crate::output::Output;
 
-pub(super) fn scan(args: &ScanArgs) -> Result<Exit, Failure> {
-    let encoding = args.encoding.encoding();
-    let listing = Listing::for_stdout(encoding);
-    let store = open_reader(&args.dir)?;
+pub(super) fn scan(args: &ListingArgs) -> Result<Exit, Failure> {
+    let selection = &args.selection;
+    let listing = Listing::for_stdout(selection.encoding());
+    let store = open_reader(&selection.dir)?;
     let mut output = Output::stdout();
-    for pair in store.prefix(args.prefix.prefix(encoding)?).take(limit_or_all(args.limit)) {
+    for pair in store.prefix(selection.prefix()?).take(args.limit()) {
         let (key, value) = pair?;
-        if args.json.json {
+        if selection.json.json {
             output.json_line(&JsonEntry::key_value(&key, &value))?;
         } else {
             output.bytes(&listing.text(&key))?;

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::verify::{DamageReport, TornTailReport, damage_lines};
 use super::{counted, open_reader};
-use crate::cli::StatusArgs;
+use crate::cli::StoreArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 
 #[derive(Serialize)]
 struct StatusReport {
@@ -100,17 +100,9 @@ impl From<bitcask::FileStatus> for FileReport {
     }
 }
 
-pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
+pub(super) fn status(args: &StoreArgs) -> Result<Exit, Failure> {
     let report = StatusReport::from(open_reader(&args.dir)?.status());
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        for line in lines(&report) {
-            output.line(line)?;
-        }
-    }
-    output.finish()?;
+    print_report(args.json.form(), &report, lines(&report))?;
     match report.recovery.damage.len() {
         0 => Ok(Exit::Done),
         count => Err(Failure::Damage(format!(

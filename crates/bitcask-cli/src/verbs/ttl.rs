@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{open_reader, with_writer};
 use crate::bytes::escaped;
-use crate::cli::{ExpireArgs, TtlArgs};
+use crate::cli::{ExpireArgs, KeyArgs};
 use crate::failure::{Exit, Failure};
 use crate::json::{JsonEntry, micros};
-use crate::output::Output;
+use crate::output::{NO_LINES, print_report};
 
 #[derive(Serialize)]
 struct TtlReport<'a> {
@@ -28,21 +28,19 @@ struct ExpireReport<'a> {
     changed: bool,
 }
 
-pub(super) fn ttl(args: &TtlArgs) -> Result<Exit, Failure> {
-    let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
+pub(super) fn ttl(args: &KeyArgs) -> Result<Exit, Failure> {
+    let key = args.key()?;
     let Some(found) = open_reader(&args.dir)?.metadata(&key)? else {
         return Err(Failure::NotFound(escaped(&key)));
     };
     let remaining = found.expires_at.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
-    let mut output = Output::stdout();
-    if args.json.json {
-        let remaining_us = remaining.map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX));
-        let expires = found.expires_at.map(micros);
-        output.json_line(&TtlReport { key: JsonEntry::key(&key), expires, remaining_us })?;
-    } else {
-        output.line(remaining.map_or_else(|| "never".to_owned(), shown))?;
-    }
-    output.finish()?;
+    let report = TtlReport {
+        key: JsonEntry::key(&key),
+        expires: found.expires_at.map(micros),
+        remaining_us: remaining.map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX)),
+    };
+    let line = remaining.map_or_else(|| "never".to_owned(), shown);
+    print_report(args.json.form(), &report, [line])?;
     Ok(Exit::Done)
 }
 
@@ -56,8 +54,8 @@ fn shown(remaining: Duration) -> String {
 }
 
 pub(super) fn expire(args: &ExpireArgs) -> Result<Exit, Failure> {
-    let key = args.encoding.encoding().decode_argument("KEY", &args.key)?;
-    let changed = with_writer(&args.dir, args.writer.options(OpenMode::Existing), |store| {
+    let key = args.key.key()?;
+    let changed = with_writer(&args.key.dir, args.writer.options(OpenMode::Existing), |store| {
         Ok(match (args.duration, args.at) {
             (Some(duration), _) => store.expire_in(&key, duration)?,
             (None, Some(time)) => store.expire_at(&key, time)?,
@@ -65,10 +63,7 @@ pub(super) fn expire(args: &ExpireArgs) -> Result<Exit, Failure> {
             (None, None) => store.persist(&key)?,
         })
     })?;
-    if args.json.json {
-        let mut output = Output::stdout();
-        output.json_line(&ExpireReport { key: JsonEntry::key(&key), changed })?;
-        output.finish()?;
-    }
+    let report = ExpireReport { key: JsonEntry::key(&key), changed };
+    print_report(args.key.json.form(), &report, NO_LINES)?;
     if changed { Ok(Exit::Done) } else { Err(Failure::NotFound(escaped(&key))) }
 }

@@ -5,9 +5,9 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::counted;
-use crate::cli::VerifyArgs;
+use crate::cli::StoreArgs;
 use crate::failure::{Exit, Failure};
-use crate::output::Output;
+use crate::output::print_report;
 use crate::progress::Progress;
 
 #[derive(Serialize)]
@@ -77,26 +77,9 @@ impl From<VerifyReport> for Report {
     }
 }
 
-pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
+pub(super) fn verify(args: &StoreArgs) -> Result<Exit, Failure> {
     let report = Report::from(Progress::over("checking", |watch| bitcask::verify_with(&args.dir, watch))?);
-    let mut output = Output::stdout();
-    if args.json.json {
-        output.json_line(&report)?;
-    } else {
-        output.line(format!(
-            "checked {} in {}, {}",
-            counted(report.records, "record", "records"),
-            counted(report.files, "file", "files"),
-            HumanBytes(report.bytes)
-        ))?;
-        if let Some(torn_tail) = &report.torn_tail {
-            output.line(torn_tail.line())?;
-        }
-        for line in damage_lines(&report.damage) {
-            output.line(line)?;
-        }
-    }
-    output.finish()?;
+    print_report(args.json.form(), &report, lines(&report))?;
     match report.damage.len() {
         0 => Ok(Exit::Done),
         count => Err(Failure::Damage(format!(
@@ -104,4 +87,16 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
             counted(count as u64, "place", "places")
         ))),
     }
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let mut lines = vec![format!(
+        "checked {} in {}, {}",
+        counted(report.records, "record", "records"),
+        counted(report.files, "file", "files"),
+        HumanBytes(report.bytes)
+    )];
+    lines.extend(report.torn_tail.as_ref().map(TornTailReport::line));
+    lines.extend(damage_lines(&report.damage));
+    lines
 }

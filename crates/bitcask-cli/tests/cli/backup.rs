@@ -1,6 +1,6 @@
 //! `backup restore`: there and back, later backups, and what is refused.
 
-use crate::run::{Place, args, bitcask, data_files};
+use crate::run::{Place, args, bitcask, damage, data_files};
 
 #[test]
 fn a_backup_is_brought_up_to_date_and_restored() {
@@ -50,11 +50,7 @@ fn a_damaged_backup_is_exit_code_3_and_no_store_is_made() {
     let store = place.store_with(&[(b"a", b"value of a"), (b"b", b"value of b")]);
     let (copy, again) = (place.path("copy"), place.path("again"));
     bitcask(args!["backup", &store, &copy]).done();
-    let file = &data_files(&copy)[0];
-    let mut bytes = std::fs::read(file).unwrap();
-    let at = bytes.windows(10).position(|window| window == b"value of b").unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(file, bytes).unwrap();
+    let file = damage(&copy, b"value of b");
     let run = bitcask(args!["restore", &copy, &again]).exits(3);
     assert!(run.stdout.is_empty());
     run.says(file.file_name().unwrap().to_str().unwrap());

@@ -1,21 +1,6 @@
 //! `status verify dump`, and what the other verbs do about damage.
 
-use std::path::Path;
-
-use crate::run::{Place, args, bitcask, data_files};
-
-/// Turns one byte of the value around, wherever it lies.
-fn damage(store: &Path, value: &[u8]) -> std::path::PathBuf {
-    for path in data_files(store) {
-        let mut bytes = std::fs::read(&path).unwrap();
-        if let Some(at) = bytes.windows(value.len()).position(|window| window == value) {
-            bytes[at] ^= 0xff;
-            std::fs::write(&path, bytes).unwrap();
-            return path;
-        }
-    }
-    panic!("the value is in no data file");
-}
+use crate::run::{Place, args, bitcask, damage, data_files};
 
 #[test]
 fn status_counts_keys_and_files() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bitcask::{MergeOptions, MergePolicy, Options};
 
-use crate::run::{Place, args, bitcask, data_files};
+use crate::run::{Place, args, bitcask, damage, data_files};
 
 const KEYS: usize = 50;
 const ROUNDS: usize = 20;
@@ -106,15 +106,7 @@ fn needs_merge_answers_by_its_exit_code_and_tells_why() {
 fn a_file_that_cannot_be_read_whole_stays_and_is_exit_code_3() {
     let place = Place::new();
     let store = overwritten(&place);
-    let last_value = value(0, ROUNDS - 1);
-    let damaged = data_files(&store).into_iter().find_map(|path| {
-        let mut bytes = std::fs::read(&path).unwrap();
-        let at = bytes.windows(last_value.len()).position(|window| window == last_value.as_bytes())?;
-        bytes[at] ^= 0xff;
-        std::fs::write(&path, bytes).unwrap();
-        Some(path)
-    });
-    let damaged = damaged.unwrap();
+    let damaged = damage(&store, value(0, ROUNDS - 1).as_bytes());
     let name = damaged.file_name().unwrap().to_str().unwrap();
     let run = bitcask(args!["merge", &store]).exits(3).says("1 file could not be read whole and not merged");
     assert!(run.text().contains(&format!("damage: {name} at byte ")), "{}", run.text());

@@ -144,3 +144,16 @@ pub(crate) fn data_files(store: &Path) -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+/// Turns the first of these bytes around, in the oldest data file that has them. Returns that file.
+pub(crate) fn damage(store: &Path, bytes: &[u8]) -> PathBuf {
+    for path in data_files(store) {
+        let mut content = std::fs::read(&path).unwrap();
+        if let Some(at) = content.windows(bytes.len()).position(|window| window == bytes) {
+            content[at] ^= 0xff;
+            std::fs::write(&path, content).unwrap();
+            return path;
+        }
+    }
+    panic!("no data file has these bytes");
+}

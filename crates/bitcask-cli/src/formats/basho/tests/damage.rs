@@ -46,15 +46,22 @@ fn entry_at(places: &[(usize, Pairs)], at: usize, len: usize) -> (usize, usize, 
     (places[index].0, end, &places[index].1)
 }
 
-#[test]
-fn every_flipped_bit_costs_its_own_entry_and_is_reported() {
-    let (sample, places) = sample();
-    for with_hint in [false, true] {
+/// Directories with the sample, and whether its hint file is there.
+fn without_and_with_hint(sample: &Files) -> [(Place, bool); 2] {
+    [false, true].map(|with_hint| {
         let place = Place::new();
         sample.write(&place.path(), 1);
         if !with_hint {
             std::fs::remove_file(place.path().join("1.bitcask.hint")).unwrap();
         }
+        (place, with_hint)
+    })
+}
+
+#[test]
+fn every_flipped_bit_costs_its_own_entry_and_is_reported() {
+    let (sample, places) = sample();
+    for (place, with_hint) in without_and_with_hint(&sample) {
         for bit in 0..sample.data.len() * 8 {
             let mut flipped = sample.clone();
             flipped.data[bit / 8] ^= 1 << (bit % 8);
@@ -75,12 +82,7 @@ fn every_flipped_bit_costs_its_own_entry_and_is_reported() {
 #[test]
 fn every_cut_leaves_the_entries_before_it_and_reports_the_rest() {
     let (sample, places) = sample();
-    for with_hint in [false, true] {
-        let place = Place::new();
-        sample.write(&place.path(), 1);
-        if !with_hint {
-            std::fs::remove_file(place.path().join("1.bitcask.hint")).unwrap();
-        }
+    for (place, with_hint) in without_and_with_hint(&sample) {
         for cut in 0..sample.data.len() {
             let mut short = sample.clone();
             short.data.truncate(cut);
