@@ -326,7 +326,8 @@ impl Bitcask {
         Keys::new(View::take(self.store()))
     }
 
-    /// All keys and their values, as [`Bitcask::keys`] visits them.
+    /// All keys and their values, as [`Bitcask::keys`] visits them; with their timestamps and expiries:
+    /// [`Iter::entries`].
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();

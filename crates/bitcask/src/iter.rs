@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::format::codec::Record;
 use crate::keydir::Digest;
 use crate::location::Location;
-use crate::read::Value;
+use crate::read::{Entry, Value};
 use crate::view::View;
 
 /// How many keys are taken from the keydir at once.
@@ -87,8 +88,37 @@ impl Iter {
         Self { walk: Walk::new(view), prefix }
     }
 
+    /// The keys that are still to come, each with its [`Entry`]: the value, its timestamp and its expiry.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use bitcask::PutOptions;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// let midnight = SystemTime::now() + Duration::from_secs(3600);
+    /// db.put_with("session:1", "Ada", &PutOptions::new().expires_at(midnight))?;
+    /// db.put("session:2", "Grace")?;
+    /// for entry in db.prefix("session:").entries() {
+    ///     let (key, entry) = entry?;
+    ///     assert_eq!(entry.expires_at.is_some(), key == b"session:1");
+    /// }
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn entries(self) -> Entries {
+        Entries(self)
+    }
+
+    fn next_record(&mut self) -> Option<Result<Record>> {
+        loop {
+            let digest = self.walk.next()?;
+            if let Some(found) = self.read(digest).transpose() {
+                return Some(found);
+            }
+        }
+    }
+
     /// What has this digest, unless its key is not asked for.
-    fn read(&self, digest: Digest) -> Result<Option<(Vec<u8>, Value)>> {
+    fn read(&self, digest: Digest) -> Result<Option<Record>> {
         let view = &self.walk.view;
         if !self.prefix.is_empty() {
             // The key is a small read; do the large one only where it is wanted.
@@ -97,7 +127,7 @@ impl Iter {
                 return Ok(None);
             }
         }
-        Ok(view.record_by_digest(digest)?.map(|record| (record.key().to_vec(), Value(record))))
+        view.record_by_digest(digest)
     }
 }
 
@@ -105,11 +135,19 @@ impl Iterator for Iter {
     type Item = Result<(Vec<u8>, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let digest = self.walk.next()?;
-            if let Some(found) = self.read(digest).transpose() {
-                return Some(found);
-            }
-        }
+        let record = self.next_record()?;
+        Some(record.map(|record| (record.key().to_vec(), Value(record))))
+    }
+}
+
+/// Iterator over keys and their entries, from [`Iter::entries`].
+pub struct Entries(Iter);
+
+impl Iterator for Entries {
+    type Item = Result<(Vec<u8>, Entry)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.0.next_record()?;
+        Some(record.map(|record| (record.key().to_vec(), Entry::of(record))))
     }
 }

@@ -75,7 +75,7 @@ pub use cursor::ScanPage;
 pub use db::{Bitcask, open};
 pub use dump::{Dump, DumpedRecord, dump};
 pub use error::{Error, Result};
-pub use iter::{Iter, Keys};
+pub use iter::{Entries, Iter, Keys};
 pub use merge_options::{MergeOptions, MergePolicy};
 pub use modify::Update;
 pub use options::{Durability, Io, LogFormat, OpenMode, Options, PutOptions};

@@ -71,7 +71,7 @@ impl std::fmt::Debug for Value {
     }
 }
 
-/// A value with what else its record says, from `Bitcask::get_entry`.
+/// A value with what else its record says, from `Bitcask::get_entry` and `Iter::entries`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {

@@ -1,12 +1,13 @@
 //! Values that expire: they are gone at once, and nothing older comes back in their place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::ledger::open_at;
 use super::ways::Way;
 use crate::vfs::sim::{CrashModel, SimClock, SimDisk};
-use crate::{Bitcask, Durability, Error, Options, PutOptions, Result};
+use crate::{Bitcask, Durability, Entry, Error, Iter, Options, PutOptions, Result};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -36,6 +37,7 @@ fn assert_absent(db: &Bitcask, key: &str) {
     assert!(db.keys().all(|found| found.unwrap() != key.as_bytes()));
     assert!(db.iter().all(|entry| entry.unwrap().0 != key.as_bytes()));
     assert_eq!(db.prefix(key).count(), 0);
+    assert_eq!(db.prefix(key).entries().count(), 0);
 }
 
 #[test]
@@ -61,6 +63,54 @@ fn a_value_that_has_expired_is_absent_at_once_whoever_asks() {
         assert!(!db.persist("gone").unwrap());
         assert!(!db.delete("gone").unwrap());
         assert_eq!(db.get("stays").unwrap().as_deref(), Some(&b"2"[..]));
+    });
+}
+
+/// All that an iterator visits, by key.
+fn entries(iter: Iter) -> BTreeMap<String, Entry> {
+    let entries = iter.entries().map(|found| {
+        let (key, entry) = found.unwrap();
+        (String::from_utf8(key).unwrap(), entry)
+    });
+    entries.collect()
+}
+
+#[test]
+fn entries_come_with_timestamp_and_expiry_from_the_store_and_from_snapshots() {
+    in_every_way(|disk, clock| {
+        let db = open_at(disk, &options(), clock).unwrap();
+        let expiry = |n: u32| PutOptions::new().expires_at(UNIX_EPOCH + SECOND * (n + 2));
+        for n in 0..30 {
+            db.put_with(format!("a{n}"), format!("{n}"), &expiry(n)).unwrap();
+            db.put(format!("b{n}"), format!("{n}")).unwrap();
+        }
+        let looked_up = |keys: &[&str]| -> BTreeMap<String, Entry> {
+            let names = keys.iter().flat_map(|name| (0..30).map(move |n| format!("{name}{n}")));
+            names.filter_map(|key| db.get_entry(&key).unwrap().map(|entry| (key, entry))).collect()
+        };
+        let before = looked_up(&["a", "b"]);
+        assert_eq!(before.len(), 60);
+        assert_eq!(entries(db.iter()), before);
+        assert_eq!(entries(db.prefix("a")), looked_up(&["a"]));
+        // What was visited before is not visited again.
+        let mut halfway = db.iter();
+        assert_eq!(halfway.by_ref().take(25).count(), 25);
+        assert_eq!(entries(halfway).len(), 35);
+
+        let snapshot = db.snapshot();
+        for n in 0..30 {
+            db.put_with(format!("b{n}"), "new", &expiry(n)).unwrap();
+            db.persist(format!("a{n}")).unwrap();
+        }
+        db.rotate().unwrap();
+        db.merge().unwrap();
+        assert_eq!(entries(snapshot.iter()), before);
+        assert_eq!(entries(snapshot.prefix("b")).len(), 30);
+        assert_eq!(entries(db.iter()), looked_up(&["a", "b"]));
+        assert!(entries(db.prefix("a")).values().all(|entry| entry.expires_at.is_none()));
+        clock.advance(10 * SECOND);
+        assert_eq!(entries(db.prefix("b")).len(), 20);
+        assert_eq!(entries(snapshot.prefix("a")).len(), 20);
     });
 }
 
