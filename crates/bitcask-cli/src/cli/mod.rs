@@ -80,12 +80,16 @@ pub(crate) enum Verb {
     /// twice, or is in the store already, takes the later value; so an import that was interrupted is simply run again.
     /// What was imported is on the disk when the command says it is done.
     ///
+    /// What has expired already is skipped and counted.
+    ///
     /// Of a tree, every regular file is taken. Empty files become empty values. Empty directories, permissions and times
     /// are not kept. Symbolic links and special files are skipped and counted, and so is the store itself.
     Import(ImportArgs),
     /// Write all entries to a file or as a directory tree
     ///
     /// Works while another process writes the store.
+    ///
+    /// Only JSON Lines have a place for expiries; the others say on standard error how many they left out.
     ///
     /// As a tree, a key that is no safe relative path, that clashes with another one, or whose file exists already is
     /// refused and named; the others are written, and the exit code is 4. Nothing is written outside PATH, and nothing

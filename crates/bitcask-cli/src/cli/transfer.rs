@@ -18,7 +18,8 @@ const BOTH_WAYS: [&str; 3] = ["jsonl", "csv", "tree"];
 /// What a transfer can read and write alike.
 #[derive(Debug, Args)]
 pub(crate) struct OtherSideArgs {
-    /// JSON Lines, {"key":"...","value":"..."}, with "key64" or "value64" for base64; `-` is standard input or output
+    /// JSON Lines, {"key":"...","value":"..."}, with "key64" or "value64" for base64, and "expires" in microseconds since
+    /// 1970 where there is an expiry; `-` is standard input or output
     #[arg(long, value_name = "FILE", group = "other_side")]
     jsonl: Option<PathBuf>,
     /// CSV (RFC 4180) with a header line of key, value, key64, value64 in any order; `-` is standard input or output

@@ -5,6 +5,7 @@
 //! lines, which are skipped.
 
 use std::io::{self, BufRead, BufReader};
+use std::time::SystemTime;
 
 use ::csv::{ErrorKind, Terminator, Writer, WriterBuilder};
 use csv_core::ReadRecordResult;
@@ -229,6 +230,7 @@ impl Columns {
         Ok(Entry {
             key: field(record, self.key, self.key64, "key")?,
             value: field(record, self.value, self.value64, "value")?,
+            expires_at: None,
         })
     }
 }
@@ -287,7 +289,7 @@ impl CsvWriter {
 }
 
 impl Sink for CsvWriter {
-    fn write(&mut self, key: &[u8], value: &[u8]) -> Result<Taken, Failure> {
+    fn write(&mut self, key: &[u8], value: &[u8], _: Option<SystemTime>) -> Result<Taken, Failure> {
         match (self.columns, std::str::from_utf8(key).is_ok() && std::str::from_utf8(value).is_ok()) {
             (CsvColumns::Text, true) => self.record(&[key, value])?,
             // The columns were chosen by looking at every entry, and a reader's view of the store does not move.

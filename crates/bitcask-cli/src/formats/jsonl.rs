@@ -1,18 +1,19 @@
-//! JSON Lines: one object a line, `{"key":"...","value":"..."}`.
+//! JSON Lines: one object a line, `{"key":"...","value":"...","expires":...}`.
 //!
 //! `key64` and `value64` hold base64 for bytes that are not UTF-8. Reading is strict, because what is guessed wrong is
 //! stored wrong: a member that is unknown, missing, of another type, or there twice is a failure that names the line.
-//! `expires` is reserved for a later version and so is unknown to this one. Blank lines are skipped.
+//! `expires` is there where the value has an expiry, in microseconds since 1970. Blank lines are skipped.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::time::SystemTime;
 
 use data_encoding::BASE64;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::{Entry, Input, MAX_KEY_LEN, Sink, Source, Taken};
 use crate::failure::Failure;
-use crate::json::JsonEntry;
+use crate::json::{JsonEntry, moment};
 use crate::output::Output;
 
 /// Every byte of a string may be written in six, as `\u0000`.
@@ -128,33 +129,79 @@ impl<'de> Visitor<'de> for LineVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
-        let mut key = None;
-        let mut value = None;
-        while let Some(member) = map.next_key::<String>()? {
-            match member.as_str() {
-                "key" | "key64" => fill(&mut key, &member, map.next_value()?)?,
-                "value" | "value64" => fill(&mut value, &member, map.next_value()?)?,
-                _ => return Err(de::Error::custom(format_args!("unknown member {member:?}"))),
-            }
+        let mut members = Members::default();
+        while let Some(name) = map.next_key::<String>()? {
+            members.read(&name, &mut map)?;
         }
-        let key = key.ok_or_else(|| de::Error::custom("neither \"key\" nor \"key64\""))?;
-        let value = value.ok_or_else(|| de::Error::custom("neither \"value\" nor \"value64\""))?;
-        Ok(Entry { key, value })
+        Ok(Entry { key: members.key()?, value: members.value()?, expires_at: members.expires_at })
     }
 }
 
-/// Puts the bytes of a member where no bytes may be yet.
-fn fill<E: de::Error>(place: &mut Option<Vec<u8>>, member: &str, text: String) -> Result<(), E> {
-    let bytes = if member.ends_with("64") {
-        BASE64
-            .decode(text.as_bytes())
-            .map_err(|error| E::custom(format_args!("{member:?} is not base64: {error}")))?
-    } else {
-        text.into_bytes()
-    };
-    match place.replace(bytes) {
+/// What an object says of an entry.
+#[derive(Debug, Default)]
+struct Members {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    expires_at: Option<SystemTime>,
+}
+
+impl Members {
+    /// Reads the value of the member with this name.
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match name {
+            "key" | "key64" => set_once(&mut self.key, name, bytes(name, map.next_value()?)?),
+            "value" | "value64" => set_once(&mut self.value, name, bytes(name, map.next_value()?)?),
+            "expires" => set_once(&mut self.expires_at, name, map.next_value::<Moment>()?.0),
+            _ => Err(de::Error::custom(format_args!("unknown member {name:?}"))),
+        }
+    }
+
+    fn key<E: de::Error>(&mut self) -> Result<Vec<u8>, E> {
+        self.key.take().ok_or_else(|| E::custom("neither \"key\" nor \"key64\""))
+    }
+
+    fn value<E: de::Error>(&mut self) -> Result<Vec<u8>, E> {
+        self.value.take().ok_or_else(|| E::custom("neither \"value\" nor \"value64\""))
+    }
+}
+
+/// The bytes that the text of a member stands for.
+fn bytes<E: de::Error>(name: &str, text: String) -> Result<Vec<u8>, E> {
+    if !name.ends_with("64") {
+        return Ok(text.into_bytes());
+    }
+    let decoded = BASE64.decode(text.as_bytes());
+    decoded.map_err(|error| E::custom(format_args!("{name:?} is not base64: {error}")))
+}
+
+/// Refuses a member that is there twice.
+fn set_once<T, E: de::Error>(place: &mut Option<T>, name: &str, value: T) -> Result<(), E> {
+    match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(E::custom(format_args!("a second {:?}", member.trim_end_matches("64")))),
+        Some(_) => Err(E::custom(format_args!("a second {:?}", name.trim_end_matches("64")))),
+    }
+}
+
+/// A number of microseconds since 1970.
+struct Moment(SystemTime);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_u64(MomentVisitor).map(Self)
+    }
+}
+
+struct MomentVisitor;
+
+impl Visitor<'_> for MomentVisitor {
+    type Value = SystemTime;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of microseconds since 1970")
+    }
+
+    fn visit_u64<E: de::Error>(self, micros: u64) -> Result<SystemTime, E> {
+        moment(micros).ok_or_else(|| E::custom("the clock of this system does not reach that far"))
     }
 }
 
@@ -170,9 +217,13 @@ impl JsonlWriter {
 }
 
 impl Sink for JsonlWriter {
-    fn write(&mut self, key: &[u8], value: &[u8]) -> Result<Taken, Failure> {
-        self.output.json_line(&JsonEntry::key_value(key, value))?;
+    fn write(&mut self, key: &[u8], value: &[u8], expires_at: Option<SystemTime>) -> Result<Taken, Failure> {
+        self.output.json_line(&JsonEntry::key_value(key, value).expires_at(expires_at))?;
         Ok(Taken::Yes)
+    }
+
+    fn keeps_expiries(&self) -> bool {
+        true
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
@@ -182,6 +233,8 @@ impl Sink for JsonlWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::formats::testing::{entries, entry};
 
@@ -201,13 +254,36 @@ mod tests {
     }
 
     #[test]
+    fn expiries_are_microseconds_since_1970() {
+        let text = br#"{"expires":1500000,"key":"a","value":""}"#;
+        let expires_at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500));
+        assert_eq!(read(text).unwrap(), [Entry { expires_at, ..entry(b"a", b"") }]);
+    }
+
+    #[test]
     fn a_bad_line_is_named_with_what_is_wrong() {
         let good = "{\"key\":\"a\",\"value\":\"1\"}\n";
         let after_good = |bad: &str| complaint(&format!("{good}\n{bad}\n{good}"));
         assert!(after_good("{").starts_with("line 3 of test: EOF while parsing an object"));
+        let unknown = after_good(r#"{"key":"a","value":"1","ttl":5}"#);
+        assert!(unknown.contains(r#"line 3 of test: unknown member "ttl""#));
+        for (wrong, found) in [
+            ("-1", "integer `-1`"),
+            ("1.5", "floating point `1.5`"),
+            ("18446744073709551616", "floating point `1.8446744073709552e+19`"),
+            ("\"5\"", "string \"5\""),
+            ("null", "null"),
+        ] {
+            let complaint = after_good(&format!(r#"{{"key":"a","value":"1","expires":{wrong}}}"#));
+            let expected = "expected a whole number of microseconds since 1970 (column ";
+            assert!(
+                complaint.contains(&format!("line 3 of test: invalid type: {found}, {expected}")),
+                "{complaint}"
+            );
+        }
         assert!(
-            after_good(r#"{"key":"a","value":"1","expires":5}"#)
-                .contains(r#"line 3 of test: unknown member "expires""#)
+            after_good(r#"{"key":"a","value":"1","expires":1,"expires":1}"#)
+                .contains(r#"a second "expires""#)
         );
         assert!(after_good(r#"{"key":"a","key":"b","value":"1"}"#).contains(r#"a second "key""#));
         assert!(after_good(r#"{"key":"a","value":"1","value64":""}"#).contains(r#"a second "value""#));

@@ -17,6 +17,8 @@ pub(crate) use self::jsonl::{JsonlReader, JsonlWriter};
 pub(crate) use self::tree_reader::TreeReader;
 pub(crate) use self::tree_writer::TreeWriter;
 
+use std::time::SystemTime;
+
 use crate::failure::Failure;
 
 /// The longest key of the format, for limits on untrusted input.
@@ -27,6 +29,8 @@ const MAX_KEY_LEN: u64 = 65_535;
 pub(crate) struct Entry {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
+    /// From when on it is to be absent again.
+    pub(crate) expires_at: Option<SystemTime>,
 }
 
 /// Where an import takes its entries from.
@@ -59,7 +63,13 @@ pub(crate) enum Taken {
 
 /// Where an export puts its entries.
 pub(crate) trait Sink {
-    fn write(&mut self, key: &[u8], value: &[u8]) -> Result<Taken, Failure>;
+    /// Takes an entry. An expiry is left out where [`Sink::keeps_expiries`] is false.
+    fn write(&mut self, key: &[u8], value: &[u8], expires_at: Option<SystemTime>) -> Result<Taken, Failure>;
+
+    /// Whether its form has a place for expiries.
+    fn keeps_expiries(&self) -> bool {
+        false
+    }
 
     /// Must be called after the last entry: there may be bytes in a buffer.
     fn finish(&mut self) -> Result<(), Failure>;
@@ -75,6 +85,6 @@ mod testing {
     }
 
     pub(super) fn entry(key: &[u8], value: &[u8]) -> Entry {
-        Entry { key: key.to_vec(), value: value.to_vec() }
+        Entry { key: key.to_vec(), value: value.to_vec(), expires_at: None }
     }
 }

@@ -109,7 +109,7 @@ impl Source for TreeReader {
         })?;
         let value = self.read()?;
         self.position += value.len() as u64;
-        Ok(Some(Entry { key, value }))
+        Ok(Some(Entry { key, value, expires_at: None }))
     }
 
     fn place(&self) -> String {

@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::{Component, Path};
+use std::time::SystemTime;
 
 use cap_fs_ext::DirExt;
 use cap_std::ambient_authority;
@@ -71,7 +72,7 @@ impl TreeWriter {
 }
 
 impl Sink for TreeWriter {
-    fn write(&mut self, key: &[u8], value: &[u8]) -> Result<Taken, Failure> {
+    fn write(&mut self, key: &[u8], value: &[u8], _: Option<SystemTime>) -> Result<Taken, Failure> {
         match self.write_file(key, value) {
             Ok(()) => Ok(Taken::Yes),
             Err(Stop::Refused(reason)) => Ok(Taken::No(reason)),
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     fn write(writer: &mut TreeWriter, key: &str) -> Taken {
-        writer.write(key.as_bytes(), b"value").unwrap()
+        writer.write(key.as_bytes(), b"value", None).unwrap()
     }
 
     fn reason(writer: &mut TreeWriter, key: &str) -> String {

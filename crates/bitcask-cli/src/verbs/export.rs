@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bitcask::Bitcask;
+use bitcask::{Bitcask, Entry};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::bytes::escaped;
 use crate::cli::{ExportArgs, OtherSide};
 use crate::failure::{Exit, Failure};
 use crate::formats::{CsvColumns, CsvWriter, JsonlWriter, Sink, Taken, TreeWriter};
-use crate::output::{Output, print_report};
+use crate::output::{Output, complain, print_report};
 use crate::paths::resolve;
 use crate::progress::Progress;
 
@@ -27,6 +27,8 @@ struct ExportReport {
     bytes: u64,
     refused: u64,
     damaged: u64,
+    /// Of entries that were exported without them.
+    expiries_left_out: u64,
     seconds: f64,
 }
 
@@ -47,6 +49,12 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     report.seconds = began.elapsed().as_secs_f64();
     if !target.is_standard() {
         print_report(args.store.json.form(), &report, [sentence(&report, began.elapsed())])?;
+    }
+    if report.expiries_left_out > 0 {
+        complain(format_args!(
+            "{} left out: only JSON Lines have a place for them",
+            counted(report.expiries_left_out, "expiry was", "expiries were")
+        ));
     }
     verdict(&report)
 }
@@ -84,14 +92,20 @@ fn keep_out_of_store(target: &Path, dir: &Path) -> Result<(), Failure> {
 /// The header line comes first, so what it must name is found out by going through the entries once before. That ends
 /// at the first that is not UTF-8.
 fn columns_for(store: &Bitcask) -> Result<CsvColumns, Failure> {
+    let progress = Progress::entries("looking through", store.len());
+    let (mut entries, mut bytes) = (0, 0);
     for pair in store.iter() {
         match pair {
-            Ok((key, value)) if std::str::from_utf8(&key).is_ok() && std::str::from_utf8(&value).is_ok() => {}
+            Ok((key, value)) if std::str::from_utf8(&key).is_ok() && std::str::from_utf8(&value).is_ok() => {
+                bytes += (key.len() + value.len()) as u64;
+            }
             Ok(_) => return Ok(CsvColumns::TextAndBase64),
             // Reported when its turn comes.
             Err(error) if error.is_corruption() => {}
             Err(error) => return Err(error.into()),
         }
+        entries += 1;
+        progress.set_entries(entries, bytes);
     }
     Ok(CsvColumns::Text)
 }
@@ -99,12 +113,13 @@ fn columns_for(store: &Bitcask) -> Result<CsvColumns, Failure> {
 fn pour(store: &Bitcask, sink: &mut dyn Sink) -> Result<ExportReport, Failure> {
     let mut report = ExportReport::default();
     let progress = Progress::entries("exporting", store.len());
-    for pair in store.iter() {
-        match pair {
-            Ok((key, value)) => match sink.write(&key, &value)? {
+    for entry in store.iter().entries() {
+        match entry {
+            Ok((key, Entry { value, expires_at, .. })) => match sink.write(&key, &value, expires_at)? {
                 Taken::Yes => {
                     report.exported += 1;
                     report.bytes += (key.len() + value.len()) as u64;
+                    report.expiries_left_out += u64::from(expires_at.is_some() && !sink.keeps_expiries());
                 }
                 Taken::No(reason) => {
                     report.refused += 1;

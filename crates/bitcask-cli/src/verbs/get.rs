@@ -18,15 +18,15 @@ struct ExistsReport<'a> {
 
 pub(super) fn get(args: &GetArgs) -> Result<Exit, Failure> {
     let key = args.key.key()?;
-    let Some(value) = open_reader(&args.key.dir)?.get(&key)? else {
+    let Some(entry) = open_reader(&args.key.dir)?.get_entry(&key)? else {
         return Err(Failure::NotFound(escaped(&key)));
     };
     let encoding = args.value_encoding();
     let mut output = Output::stdout();
     if args.key.json.json {
-        output.json_line(&JsonEntry::key_value(&key, &value))?;
+        output.json_line(&JsonEntry::key_value(&key, &entry.value).expires_at(entry.expires_at))?;
     } else {
-        output.bytes(&encoding.encode(&value))?;
+        output.bytes(&encoding.encode(&entry.value))?;
         // Raw bytes go into files and pipes unchanged; a prompt should still begin on a line of its own.
         if encoding != Encoding::Plain || stdout_is_terminal() {
             output.bytes(b"\n")?;

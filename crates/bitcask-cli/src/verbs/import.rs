@@ -1,8 +1,8 @@
 //! `import`: entries from a file or a directory tree into the store, one at a time.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use bitcask::{Bitcask, MergeOptions, OpenMode};
+use bitcask::{Bitcask, MergeOptions, OpenMode, PutOptions};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use super::{basho, counted, per_second, with_writer};
 use crate::cli::{ImportArgs, OtherSide};
 use crate::failure::{Exit, Failure};
 use crate::formats::{
-    BashoOptions, BashoReader, CsvReader, Findings, Input, JsonlReader, Keys, Locks, Pending, Source,
+    BashoOptions, BashoReader, CsvReader, Entry, Findings, Input, JsonlReader, Keys, Locks, Pending, Source,
     TreeReader,
 };
 use crate::output::print_report;
@@ -23,6 +23,8 @@ struct ImportReport {
     /// Of keys and values.
     bytes: u64,
     skipped: u64,
+    /// Had expired before they were read, and were not put.
+    expired: u64,
     seconds: f64,
     /// What `--from-basho` found.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,13 +90,21 @@ fn basho_options(args: &ImportArgs) -> BashoOptions {
 fn pour(source: &mut dyn Source, store: &Bitcask, report: &mut ImportReport) -> Result<(), Failure> {
     let total = if Progress::is_visible() { source.total() } else { None };
     let progress = Progress::bytes("importing", total);
-    while let Some(entry) = source.next_entry()? {
+    while let Some(Entry { key, value, expires_at }) = source.next_entry()? {
+        progress.set_bytes(source.position());
+        let mut options = PutOptions::new();
+        if let Some(time) = expires_at {
+            if time <= SystemTime::now() {
+                report.expired += 1;
+                continue;
+            }
+            options = options.expires_at(time);
+        }
         store
-            .put(&entry.key, &entry.value)
+            .put_with(&key, &value, &options)
             .map_err(|error| Failure::EngineAt { place: source.place(), source: error })?;
         report.imported += 1;
-        report.bytes += (entry.key.len() + entry.value.len()) as u64;
-        progress.set_bytes(source.position());
+        report.bytes += (key.len() + value.len()) as u64;
     }
     Ok(())
 }
@@ -114,6 +124,10 @@ fn sentence(report: &ImportReport, elapsed: Duration) -> String {
             "name that is no regular file",
             "names that are no regular files",
         ));
+    }
+    if report.expired > 0 {
+        text.push_str("; skipped ");
+        text.push_str(&counted(report.expired, "entry that has expired", "entries that have expired"));
     }
     text
 }

@@ -12,14 +12,14 @@ pub(super) fn scan(args: &ListingArgs) -> Result<Exit, Failure> {
     let listing = Listing::for_stdout(selection.encoding());
     let store = open_reader(&selection.dir)?;
     let mut output = Output::stdout();
-    for pair in store.prefix(selection.prefix()?).take(args.limit()) {
-        let (key, value) = pair?;
+    for entry in store.prefix(selection.prefix()?).entries().take(args.limit()) {
+        let (key, entry) = entry?;
         if selection.json.json {
-            output.json_line(&JsonEntry::key_value(&key, &value))?;
+            output.json_line(&JsonEntry::key_value(&key, &entry.value).expires_at(entry.expires_at))?;
         } else {
             output.bytes(&listing.text(&key))?;
             output.bytes(b"\t")?;
-            output.line(listing.text(&value))?;
+            output.line(listing.text(&entry.value))?;
         }
     }
     output.finish()?;

@@ -1,6 +1,8 @@
 //! `put --ttl`, `ttl`, `expire`, conditions, and expiries on their way out and in.
 
-use crate::run::{Place, args, bitcask};
+use std::path::{Path, PathBuf};
+
+use crate::run::{Place, args, bitcask, bitcask_with_input};
 
 /// The last moment that has a text, in microseconds since 1970.
 const FAR: &str = "9999-12-31T23:59:59.999999Z";
@@ -85,4 +87,87 @@ fn times_and_choices_that_make_no_sense_are_exit_code_2() {
         bitcask(wrong).exits(2);
     }
     bitcask(args!["ttl", &store, "a"]).done().prints("never\n");
+}
+
+/// A store with an expiry that is written in microseconds, one that is not, and a value without.
+fn store_with_expiries(place: &Place) -> PathBuf {
+    let store = place.store_with(&[(b"stays", b"1")]);
+    bitcask(args!["put", &store, "far", "2", "--expires-at", FAR]).done();
+    bitcask(args!["put", &store, "ff", "fe", "--hex", "--ttl", "1000days"]).done();
+    store
+}
+
+#[test]
+fn expiries_go_out_and_in_as_json_lines() {
+    let place = Place::new();
+    let store = store_with_expiries(&place);
+    let far = format!("{{\"key\":\"far\",\"value\":\"2\",\"expires\":{FAR_US}}}\n");
+    let scan = |dir: &Path| bitcask(args!["scan", dir, "--json"]).done();
+    let entries = scan(&store);
+    assert!(
+        entries.text().contains(&far) && entries.text().contains("{\"key\":\"stays\",\"value\":\"1\"}\n")
+    );
+    bitcask(args!["get", &store, "far", "--json"]).done().prints(&far);
+
+    let file = place.path("file");
+    assert_eq!(bitcask(args!["export", &store, "--jsonl", &file]).done().stderr, "");
+    let exported = bitcask(args!["export", &store, "--jsonl", "-"]).done();
+    for copy in [place.path("from file"), place.path("from pipe")] {
+        let source = if copy.ends_with("from file") { file.as_path() } else { Path::new("-") };
+        let run = bitcask_with_input(args!["import", &copy, "--jsonl", source], &exported.stdout).done();
+        assert!(run.text().starts_with("imported 3 entries") && !run.text().contains("skipped"));
+        assert_eq!(scan(&copy).sorted_lines(), entries.sorted_lines());
+        let ttl =
+            |dir: &Path| bitcask(args!["ttl", dir, "ff", "--hex", "--json"]).done().json()["expires"].clone();
+        assert!(ttl(&copy).is_u64() && ttl(&copy) == ttl(&store));
+        bitcask(args!["ttl", &copy, "stays"]).done().prints("never\n");
+    }
+}
+
+#[test]
+fn an_import_skips_and_counts_what_has_expired() {
+    let place = Place::new();
+    let store = place.store_with(&[(b"a", b"old")]);
+    let lines = format!(
+        "{{\"key\":\"a\",\"value\":\"1\",\"expires\":0}}\n{{\"key\":\"b\",\"value\":\"2\",\"expires\":1000000}}\n\
+         {{\"key\":\"c\",\"value\":\"3\",\"expires\":{FAR_US}}}\n"
+    );
+    let import = args!["import", &store, "--jsonl", "-"];
+    let run = bitcask_with_input(&import, lines.as_bytes()).done();
+    assert!(run.text().starts_with("imported 1 entry, 2 B"), "{}", run.text());
+    assert!(run.text().ends_with("; skipped 2 entries that have expired\n"), "{}", run.text());
+    let report = bitcask_with_input([import, args!["--json"]].concat(), lines.as_bytes()).done().json();
+    assert_eq!(
+        (&report["imported"], &report["expired"], &report["skipped"]),
+        (&1.into(), &2.into(), &0.into())
+    );
+    assert_eq!(bitcask(args!["scan", &store]).done().sorted_lines(), ["a\told", "c\t3"]);
+}
+
+#[test]
+fn an_export_that_has_no_place_for_expiries_says_how_many_it_left_out() {
+    let place = Place::new();
+    let store = store_with_expiries(&place);
+    for form in ["--csv", "--tree"] {
+        let run = bitcask(args!["export", &store, form, place.path(form)]).done();
+        let run = run.says("2 expiries were left out: only JSON Lines have a place for them");
+        assert!(run.text().starts_with("exported 3 entries") && run.stderr.lines().count() == 1);
+        let copy = place.path(&format!("copy{form}"));
+        bitcask(args!["import", &copy, form, place.path(form)]).done();
+        bitcask(args!["ttl", &copy, "far"]).done().prints("never\n");
+    }
+    let run = bitcask(args!["export", &store, "--csv", "-"]).done().says("2 expiries were left out");
+    assert_eq!(run.text().lines().count(), 4);
+    bitcask(args!["expire", &store, "far", "--never"]).done();
+    let left_out = |form: &str| {
+        let run =
+            bitcask(args!["export", &store, form, place.path(&format!("again{form}")), "--json"]).done();
+        (run.json()["expiries_left_out"].as_u64(), run.stderr)
+    };
+    let (count, complaint) = left_out("--tree");
+    assert_eq!(
+        (count, complaint.as_str()),
+        (Some(1), "bitcask: 1 expiry was left out: only JSON Lines have a place for them\n")
+    );
+    assert_eq!(left_out("--jsonl"), (Some(0), String::new()));
 }

@@ -83,11 +83,11 @@ fn an_empty_store_goes_out_and_in() {
 fn a_bad_line_ends_the_import_and_is_named_with_what_is_in_the_store() {
     let place = Place::new();
     let store = place.store();
-    let jsonl = "{\"key\":\"a\",\"value\":\"1\"}\n\n{\"key\":\"b\",\"value\":\"2\",\"expires\":0}\n{\"key\":\"c\",\"value\":\"3\"}\n";
+    let jsonl = "{\"key\":\"a\",\"value\":\"1\"}\n\n{\"key\":\"b\",\"value\":\"2\",\"expires\":-1}\n{\"key\":\"c\",\"value\":\"3\"}\n";
     bitcask_with_input(args!["import", &store, "--jsonl", "-"], jsonl.as_bytes())
         .exits(4)
         .prints("")
-        .says("line 3 of standard input: unknown member \"expires\"")
+        .says("line 3 of standard input: invalid type: integer `-1`, expected a whole number of microseconds since 1970")
         .says("what came before it (1 entry) is in the store");
     bitcask(args!["keys", &store]).done().prints("a\n");
     let csv = place.write("file.csv", "key,value\nb,1\nc\n");

@@ -132,8 +132,7 @@ impl BashoReader {
         self.place = format!("the entry at byte {} of {}", location.offset, file.place());
         self.position = bytes_before + location.offset;
         let entry = scan::read_entry(file, location.offset, self.options.max_value_size)?;
-        let entry =
-            entry.and_then(|Entry { key, value }| Some(Entry { key: self.options.key(key).ok()?, value }));
+        let entry = entry.and_then(|entry| Some(Entry { key: self.options.key(entry.key).ok()?, ..entry }));
         entry.ok_or_else(|| Failure::Input {
             place: self.place.clone(),
             what: "it is not what it was a moment ago: stop what writes the file, then import again"

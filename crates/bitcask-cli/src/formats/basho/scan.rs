@@ -189,5 +189,5 @@ pub(super) fn read_entry(
     }
     let value = bytes.split_off(usize_or_max(header.value_offset(offset) - covered.start));
     let key = bytes.split_off(bytes.len() - usize::from(header.key_len));
-    Ok(Some(Entry { key, value }))
+    Ok(Some(Entry { key, value, expires_at: None }))
 }
