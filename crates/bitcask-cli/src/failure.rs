@@ -44,6 +44,10 @@ pub(crate) enum Failure {
     #[error("the key \"{0}\" is in the store already")]
     Present(String),
 
+    /// A condition does not hold, so that nothing was written.
+    #[error("{0}; nothing was written")]
+    Unmet(String),
+
     /// The verb ran to its end and found damaged bytes.
     #[error("{0}")]
     Damage(String),
@@ -83,7 +87,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::ClosedPipe => Exit::Done,
-            Self::NotFound(_) | Self::Present(_) => Exit::No,
+            Self::NotFound(_) | Self::Present(_) | Self::Unmet(_) => Exit::No,
             Self::Usage(_) => Exit::Usage,
             Self::Damage(_) => Exit::Damage,
             Self::Stopped { source, .. } => source.exit(),

@@ -19,7 +19,7 @@ pub(crate) use self::bench::BenchArgs;
 pub(crate) use self::key::{DeleteArgs, ExpireArgs, GetArgs, KeyArgs, PutArgs};
 pub(crate) use self::listing::{ListingArgs, SelectionArgs};
 pub(crate) use self::shared::StoreArgs;
-pub(crate) use self::transfer::{ExportArgs, ImportArgs, OtherSide};
+pub(crate) use self::transfer::{BatchArgs, ExportArgs, ImportArgs, OtherSide};
 pub(crate) use self::upkeep::{BackupArgs, ConvertArgs, DumpArgs, MergeArgs, RepairArgs, RestoreArgs};
 
 const EXIT_CODES: &str = "\
@@ -95,6 +95,16 @@ pub(crate) enum Verb {
     /// refused and named; the others are written, and the exit code is 4. Nothing is written outside PATH, and nothing
     /// that exists is changed.
     Export(ExportArgs),
+    /// Do several puts and deletes as one: all of them, or none
+    ///
+    /// JSON Lines say what to do, {"op":"put","key":"...","value":"..."} or {"op":"delete","key":"..."}. Keys, values and
+    /// "expires" are spelled as for import; a put may have "ttl" instead, such as "1h 30m". With "if":"absent" or
+    /// "if":"present", nothing at all is written unless that holds of the key before the batch; the exit code is then 1.
+    /// A key that has a condition must not occur twice; of other keys the last line counts.
+    ///
+    /// The whole input is read and checked before the store is opened, and is held in memory. The store is created when it
+    /// is missing.
+    Batch(BatchArgs),
     /// Print what the store holds, file by file
     Status(StoreArgs),
     /// Read and check every byte of the store; changes nothing; exit code 3 when there is damage

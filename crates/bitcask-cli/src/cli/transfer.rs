@@ -1,4 +1,4 @@
-//! `import export`: entries from and to somewhere else.
+//! `import export batch`: entries from and to somewhere else, and operations from somewhere else.
 
 use std::path::{Path, PathBuf};
 
@@ -110,4 +110,15 @@ pub(crate) struct ExportArgs {
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) other_side: OtherSideArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BatchArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Read the operations from this file; `-` is standard input
+    #[arg(long, value_name = "PATH", default_value = "-")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
 }

@@ -1,4 +1,5 @@
-//! What `import` reads and `export` writes: JSON Lines, CSV, directory trees, and the files of Riak's Bitcask.
+//! What `import` reads and `export` writes: JSON Lines, CSV, directory trees, and the files of Riak's Bitcask. And what
+//! `batch` reads: operations.
 //!
 //! A source gives entries one by one and a sink takes them one by one, so that no transfer needs more memory than its
 //! largest entry. They know files, not stores.
@@ -7,6 +8,9 @@ mod basho;
 mod csv;
 mod input;
 mod jsonl;
+mod line_reader;
+mod members;
+mod operations;
 mod tree_reader;
 mod tree_writer;
 
@@ -14,6 +18,8 @@ pub(crate) use self::basho::{BashoOptions, BashoReader, Findings, Keys, Locks, N
 pub(crate) use self::csv::{CsvColumns, CsvReader, CsvWriter};
 pub(crate) use self::input::Input;
 pub(crate) use self::jsonl::{JsonlReader, JsonlWriter};
+pub(crate) use self::line_reader::LineReader;
+pub(crate) use self::operations::{Condition, Lifetime, Operation};
 pub(crate) use self::tree_reader::TreeReader;
 pub(crate) use self::tree_writer::TreeWriter;
 

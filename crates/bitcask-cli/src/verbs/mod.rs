@@ -2,6 +2,7 @@
 
 mod backup;
 mod basho;
+mod batch;
 mod bench;
 mod convert;
 mod dump;
@@ -39,6 +40,7 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Scan(args) => scan::scan(args),
         Verb::Import(args) => import::import(args),
         Verb::Export(args) => export::export(args),
+        Verb::Batch(args) => batch::batch(args),
         Verb::Status(args) => status::status(args),
         Verb::Verify(args) => verify::verify(args),
         Verb::Dump(args) => dump::dump(args),

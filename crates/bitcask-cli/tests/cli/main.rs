@@ -4,6 +4,7 @@
 mod backup;
 mod basho;
 mod basho_files;
+mod batch;
 mod bench;
 mod encodings;
 mod expiry;

@@ -120,13 +120,20 @@ mod terminal {
     fn there_is_a_progress_bar_on_a_terminal() {
         let place = Place::new();
         let store = big_store(&place);
-        let out = place.path("out");
-        for words in [args!["export", &store, "--csv", &out], args!["import", &store, "--csv", &out]] {
+        let (out, deletes) = (place.path("out"), place.path("deletes"));
+        let lines: String =
+            (0..ENTRIES).map(|number| format!("{{\"op\":\"delete\",\"key\":\"key {number}\"}}\n")).collect();
+        std::fs::write(&deletes, lines).unwrap();
+        for (words, what) in [
+            (args!["export", &store, "--csv", &out], "exporting ["),
+            (args!["import", &store, "--csv", &out], "importing ["),
+            (args!["batch", &store, "--file", &deletes], "reading ["),
+        ] {
             let (screen, user) = terminal();
             let mut child = command(&words).env("TERM", "xterm").stderr(user).spawn().unwrap();
             let text = shown(screen);
             assert!(child.wait().unwrap().success());
-            assert!(text.contains("porting [") && text.contains("left"), "{text:?}");
+            assert!(text.contains(what) && text.contains("left"), "{text:?}");
         }
     }
 }
