@@ -130,7 +130,7 @@ impl Changes {
     fn next_place(&self) -> Result<Option<Place>> {
         let Some(place) = &self.place else {
             let files = self.store.log_after(self.after)?;
-            return self.first_place(&files);
+            return Ok(self.first_place(&files));
         };
         if place.offset < place.file.synced_len() {
             return Ok(Some(place.clone()));
@@ -138,22 +138,23 @@ impl Changes {
         let files = self.store.log_after(self.after)?;
         let Some(index) = files.iter().position(|file| file.id() == place.file.id()) else {
             // Only complete files are merged.
-            return self.first_place(&files);
+            return Ok(self.first_place(&files));
         };
-        let next = self.first_place(&files[index + 1..])?;
+        let next = self.first_place(&files[index + 1..]);
         // A file is complete once the log goes on in another: so that is looked at first.
         let goes_on = next.filter(|next| next.file.data_len() > next.file.first_record());
         Ok(goes_on.filter(|_| place.offset == place.file.data_len()))
     }
 
     /// The start of the first file that may hold something newer than what was read.
-    fn first_place(&self, files: &[Arc<DataFile>]) -> Result<Option<Place>> {
-        for file in files {
-            if file.known_footer()?.is_none_or(|footer| footer.last_timestamp > self.after) {
-                return Ok(Some(Place { offset: file.first_record(), file: Arc::clone(file) }));
-            }
-        }
-        Ok(None)
+    fn first_place(&self, files: &[Arc<DataFile>]) -> Option<Place> {
+        let may_hold = |file: &&Arc<DataFile>| {
+            // A file that is being completed may fail to be read here; its records can be read all the same.
+            let footer = file.known_footer().ok().flatten();
+            footer.is_none_or(|footer| footer.last_timestamp > self.after)
+        };
+        let file = files.iter().find(may_hold)?;
+        Some(Place { offset: file.first_record(), file: Arc::clone(file) })
     }
 
     /// Reads whole commits from a place to `end`, or somewhat less. Returns how far.
