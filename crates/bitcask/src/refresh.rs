@@ -104,8 +104,9 @@ impl Store {
             stays[file.slot().index()] = true;
         }
         sources.extend(log.into_iter().map(|file| file.into_source(&self.identity, &self.keydir)));
-        let timestamp = timestamp.max(last_timestamp);
         let Manifest { generation, merged_through, .. } = manifest;
+        // Also where all that was newest is gone.
+        let timestamp = timestamp.max(last_timestamp).max(merged_through);
         Ok(News { generation, merged_through, files, stays, sources, end, timestamp })
     }
 
