@@ -1,7 +1,7 @@
 //! Several writes as one: all of them or none, across crashes and for everybody who reads.
 //!
 //! ```text
-//! collect keys and values; at the commit hash the keys, checksum the values, and let the last write to a key stand
+//! collect keys and values; at the commit hash the keys, let the last write to a key stand, compress and checksum values
 //! lock the writer
 //!     judge the conditions of all; one that does not hold ends it
 //!     make room for all in one file; append them with one timestamp, and the record that ends the batch
@@ -218,7 +218,7 @@ impl<'a> Batch<'a> {
                 Kind::Tombstone => Draft::tombstone(format, key),
                 _ => {
                     let value = &self.bytes[value_start..value_start + call.value_len];
-                    Draft::value(format, key, value, call.lifetime.expiry(&*self.store.clock))
+                    self.store.draft(key, value, call.lifetime.expiry(&*self.store.clock))
                 }
             };
             Write { digest, draft, condition: call.condition }

@@ -1,7 +1,7 @@
 //! How a write becomes part of the store.
 //!
 //! ```text
-//! put:     hash the key, checksum the value
+//! put:     hash the key, compress the value if asked for, checksum what is stored of it
 //!          lock the writer
 //!              judge: may it be written, by what the keydir says now?
 //!              make room: rotate, if the record would outgrow the active file
@@ -21,10 +21,11 @@ use std::sync::atomic::Ordering;
 
 use crate::conditions::KeyState;
 use crate::error::{Error, Result};
+use crate::format::codec::Record;
 use crate::format::record::Kind;
 use crate::keydir::{Digest, ShardWriter};
 use crate::location::Location;
-use crate::options::{Durability, Maintenance, PutOptions};
+use crate::options::{Compression, Durability, Maintenance, Options, PutOptions};
 use crate::read::Found;
 use crate::store::{Store, WriteSide, check_key};
 use crate::writer::{Covered, Draft, Writer};
@@ -52,7 +53,7 @@ impl Store {
         check_key(key)?;
         self.check_value(value)?;
         let digest = self.keydir.digest(key);
-        let draft = Draft::value(self.identity.format, key, value, options.lifetime.expiry(&*self.clock));
+        let draft = self.draft(key, value, options.lifetime.expiry(&*self.clock));
         match options.condition {
             None => {
                 Ok(self.write(side, digest, self.durability(options), || Verdict::Write(&draft))?.is_some())
@@ -66,6 +67,16 @@ impl Store {
                 Ok(self.write_by_state(side, key, digest, self.durability(options), judge)?.0)
             }
         }
+    }
+
+    /// Gives the key of a record its value, stored as it is there.
+    pub(crate) fn put_stored(&self, record: &Record) -> Result<()> {
+        let (side, key, header) = (self.write_side()?, record.key(), &record.header);
+        let (format, value) = (self.identity.format, record.value().into());
+        let draft = Draft::stored(format, key, value, header.compression, header.expiry);
+        let judge = || Verdict::Write(&draft);
+        self.write(side, self.keydir.digest(key), self.options.durability, judge)?;
+        Ok(())
     }
 
     /// Removes the key; whether it was there, and the options allowed that.
@@ -125,6 +136,17 @@ impl Store {
             (Some(now), _) if now.has_expiry() => KeyState::Unread,
             (Some(_), _) => KeyState::Present(None),
         }
+    }
+
+    /// A value that is to be written, stored as the options say.
+    #[inline]
+    pub(crate) fn draft<'a>(&self, key: &'a [u8], value: &'a [u8], expiry: Option<u64>) -> Draft<'a> {
+        let format = self.identity.format;
+        let Options { compression, compress_from, .. } = self.options;
+        if compression == Compression::None || (value.len() as u64) < compress_from {
+            return Draft::stored(format, key, value.into(), None, expiry);
+        }
+        Draft::value(format, compression, key, value, expiry)
     }
 
     pub(crate) fn durability(&self, options: &PutOptions) -> Durability {

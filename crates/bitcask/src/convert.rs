@@ -1,4 +1,4 @@
-//! A store written anew in another log format.
+//! A store written anew, in another log format or with other compression.
 //!
 //! ```text
 //! open the source read-only; take the target, which must be empty
@@ -22,7 +22,7 @@ use crate::expiry;
 use crate::keydir::Digest;
 use crate::location::Slot;
 use crate::opening;
-use crate::options::{Durability, LogFormat, Maintenance, Options, PutOptions};
+use crate::options::{Durability, Maintenance, OpenMode, Options, PutOptions};
 use crate::store::Store;
 use crate::verify;
 use crate::vfs::os::OsVfs;
@@ -31,14 +31,17 @@ use crate::vfs::{Io, Vfs};
 /// How many keys are taken from the keydir at once.
 const PAGE: usize = 1024;
 
-/// Copies every key of the store `source`, with its value, timestamp and expiry, into a new store `target` whose log has
-/// this format, and verifies that. Returns the count of keys.
+/// Copies every key of the store `source`, with its value, timestamp and expiry, into a new store `target`, and verifies
+/// that. Returns the count of keys.
+///
+/// Of the options those count that say how the log is written: its format, its compression, the size of its files. They
+/// do not depend on how the source was written: without [`Options::compression`] all values are stored plain.
 ///
 /// Old values and deleted keys are left behind. The source is opened read-only, and not changed; it may be open for
 /// writing elsewhere, and is then copied as it is when this begins.
 ///
 /// # Errors
-/// [`Error::UnfitTarget`] when `target` is a directory that is not empty, or lies in the source. What makes it fail later,
+/// [`Error::InvalidOptions`] when the options contradict each other; [`Error::UnfitTarget`] when `target` is a directory that is not empty, or lies in the source. What makes it fail later,
 /// damage in the source above all, is returned, and there is no new store then.
 ///
 /// ```
@@ -48,27 +51,28 @@ const PAGE: usize = 1024;
 /// let db = bitcask::open(&binary, Options::default())?;
 /// db.put("user:1", "Ada")?;
 /// db.close()?;
-/// assert_eq!(bitcask::convert(&binary, &json, LogFormat::Json)?, 1);
+/// assert_eq!(bitcask::convert(&binary, &json, Options::new().format(LogFormat::Json))?, 1);
 /// let log = std::fs::read_to_string(json.join("0000000001.jsonl")).unwrap();
 /// assert!(log.contains(r#""key":"user:1","value":"Ada""#));
 /// # Ok::<(), bitcask::Error>(())
 /// ```
-pub fn convert(source: impl AsRef<Path>, target: impl AsRef<Path>, format: LogFormat) -> Result<u64> {
+pub fn convert(source: impl AsRef<Path>, target: impl AsRef<Path>, options: Options) -> Result<u64> {
+    options.check()?;
     let (vfs, target) = (OsVfs::new(Io::Mapped), target.as_ref());
     let source = opening::open(&vfs, Arc::new(SystemClock::new()), source.as_ref(), Options::read_only())?;
     let (dir, lock) = target::take(&vfs, &*source.dir, target, |dir| target::check_empty(dir, target))?;
     drop(lock);
-    let copied = copy(&vfs, &source, target, format);
+    let copied = copy(&vfs, &source, target, options);
     if copied.is_err() {
         target::clear(&*dir);
     }
     copied
 }
 
-fn copy(vfs: &dyn Vfs, source: &Store, target: &Path, format: LogFormat) -> Result<u64> {
+fn copy(vfs: &dyn Vfs, source: &Store, target: &Path, options: Options) -> Result<u64> {
     let clock = Arc::new(RecordClock::default());
-    let options = Options::new()
-        .format(format)
+    let options = options
+        .mode(OpenMode::Create)
         .durability(Durability::Os)
         .max_value_size(u64::from(u32::MAX))
         .maintenance(Maintenance::Callers);

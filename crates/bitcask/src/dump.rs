@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file::layout::{self, Name};
 use crate::file::scan::{Scanned, Scanner};
+use crate::format::Defect;
+use crate::format::compression::Algorithm;
 use crate::location::Slot;
 use crate::vfs::os::OsVfs;
 use crate::vfs::{Access, DirAccess, Io, Vfs};
@@ -31,9 +33,11 @@ pub struct DumpedRecord {
     pub header: Vec<u8>,
     /// The key; empty for the log's own records.
     pub key: Vec<u8>,
-    /// The value, or the payload of a record of the log's own.
+    /// What the value is compressed by, if it is: `lz4` or `zstd`.
+    pub compression: Option<&'static str>,
+    /// The value, decompressed unless it is damaged; or the payload of a record of the log's own.
     pub value: Vec<u8>,
-    /// Whether the value fits its checksum.
+    /// Whether the value fits its checksum, and decompresses where it is compressed.
     pub value_is_sound: bool,
 }
 
@@ -98,6 +102,11 @@ impl Dump {
         let line = (!self.file.codec().binds_offset()).then(|| bytes.clone());
         let record = self.file.codec().decode_unsound(bytes, offset);
         let record = record.map_err(|defect| self.file.defect_at(defect, offset))?;
+        let (record, value_is_sound) = match record.is_sound().then(|| record.clone().into_plain()) {
+            Some(Ok(plain)) => (plain, true),
+            Some(Err(defect @ Defect::MissingFeature(_))) => return Err(self.file.defect_at(defect, offset)),
+            Some(Err(_)) | None => (record, false),
+        };
         Ok(Some(DumpedRecord {
             offset,
             len,
@@ -107,7 +116,8 @@ impl Dump {
             kind: record.header.kind.name(),
             header: line.unwrap_or_else(|| record.before_key().to_vec()),
             key: record.key().to_vec(),
-            value_is_sound: record.is_sound(),
+            compression: record.header.compression.map(Algorithm::name),
+            value_is_sound,
             value: record.into_value(),
         }))
     }

@@ -50,6 +50,20 @@ pub enum Error {
         what: String,
     },
 
+    /// A value was compressed by what this build cannot decompress.
+    #[error(
+        "{file} at byte {offset} has a value that is compressed by {feature}: read it with a build of Bitcask that has \
+         the cargo feature `{feature}`"
+    )]
+    MissingFeature {
+        /// Name of the file inside the store's directory.
+        file: String,
+        /// Where in the file the record starts.
+        offset: u64,
+        /// The feature, called as the compression is.
+        feature: &'static str,
+    },
+
     /// Bytes that were acknowledged as durable are damaged. Nothing was changed.
     #[error(
         "{file} is damaged at byte {offset}: {what}; nothing was changed: restore the file from a backup, or run \

@@ -78,7 +78,7 @@ pub use error::{Error, Result};
 pub use iter::{Entries, Iter, Keys};
 pub use merge_options::{MergeOptions, MergePolicy};
 pub use modify::Update;
-pub use options::{Durability, Io, LogFormat, OpenMode, Options, PutOptions};
+pub use options::{Compression, Durability, Io, LogFormat, OpenMode, Options, PutOptions};
 pub use progress::Progress;
 pub use read::{Entry, Metadata, Value};
 pub use repair::{LostRange, Remedy, Repair, RepairReport, repair, repair_with};

@@ -57,7 +57,7 @@ impl Store {
             let then = there();
             let change = decide(then)?;
             let draft = match &change {
-                Change::Put(value, expiry) => Some(Draft::value(self.identity.format, key, value, *expiry)),
+                Change::Put(value, expiry) => Some(self.draft(key, value, *expiry)),
                 // One that has expired needs its tombstone too: the clock may go back.
                 Change::Delete => found.as_ref().map(|_| Draft::tombstone(self.identity.format, key)),
                 Change::Keep => None,

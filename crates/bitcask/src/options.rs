@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::conditions::Condition;
 use crate::error::{Error, Result};
 use crate::expiry::Lifetime;
+pub use crate::format::compression::Compression;
 pub use crate::format::file_header::LogFormat;
 use crate::merge_options::MergeOptions;
 pub use crate::vfs::Io;
@@ -47,6 +48,8 @@ pub struct Options {
     pub(crate) io: Io,
     pub(crate) max_file_size: u64,
     pub(crate) max_value_size: u64,
+    pub(crate) compression: Compression,
+    pub(crate) compress_from: u64,
     pub(crate) merge: MergeOptions,
     pub(crate) maintenance: Maintenance,
 }
@@ -70,6 +73,8 @@ impl Default for Options {
             io: Io::Mapped,
             max_file_size: 256 << 20,
             max_value_size: 512 << 20,
+            compression: Compression::None,
+            compress_from: 256,
             merge: MergeOptions::default(),
             maintenance: Maintenance::Threads,
         }
@@ -128,6 +133,37 @@ impl Options {
         self
     }
 
+    /// How values are compressed that are written from now on, each by itself. Default: [`Compression::None`]. Any open
+    /// may choose anew: the record of each value says how that one is stored. A value is stored plain where compression
+    /// would not save an eighth of it.
+    ///
+    /// A merge or a backup copies values as they are stored; [`convert`](crate::convert()) stores them anew.
+    ///
+    /// ```
+    /// use bitcask::{Compression, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # if cfg!(feature = "zstd") {
+    /// let options = Options::new().compression(Compression::Zstd { level: 3 });
+    /// let db = bitcask::open(dir.path(), options)?;
+    /// db.put("page", "again and ".repeat(100))?;
+    /// let page = db.metadata("page")?.expect("it was just put");
+    /// assert_eq!(page.value_len, 1000);
+    /// assert!(page.stored_len < 100);
+    /// # }
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// The shortest value in bytes that is compressed, where [`Options::compression`] says so. Default 256: in shorter
+    /// ones there is little that repeats itself.
+    pub fn compress_from(mut self, bytes: u64) -> Self {
+        self.compress_from = bytes;
+        self
+    }
+
     /// When merges run by themselves, and what they may take. Default: [`MergeOptions::new`].
     pub fn merge(mut self, options: MergeOptions) -> Self {
         self.merge = options;
@@ -159,6 +195,7 @@ impl Options {
         if self.durability == Durability::Interval(Duration::ZERO) {
             return refuse("an interval of zero: use Durability::Always".to_owned());
         }
+        self.compression.check().or_else(refuse)?;
         self.merge.check()
     }
 }
@@ -278,6 +315,10 @@ mod tests {
         assert!(refused(Options::new().max_file_size((1 << 32) + 1)).contains("1 to 4294967296"));
         assert!(refused(Options::new().max_value_size(1 << 32)).contains("at most 4294967295"));
         assert!(refused(Options::new().durability(Durability::Interval(Duration::ZERO))).contains("Always"));
+        for level in [i32::MIN, -1, 0, 23] {
+            let what = refused(Options::new().compression(Compression::Zstd { level }));
+            assert!(what.contains("1 to 22") || what.contains("cargo feature `zstd`"), "{what}");
+        }
         Options::new().check().unwrap();
     }
 }

@@ -100,6 +100,9 @@ impl Entry {
 pub struct Metadata {
     /// The length of the value in bytes.
     pub value_len: u64,
+    /// The length of what is stored of it: less where it is compressed, see
+    /// [`Options::compression`](crate::Options::compression).
+    pub stored_len: u64,
     /// As [`Entry::timestamp_us`].
     pub timestamp_us: u64,
     /// As [`Entry::expires_at`].
@@ -137,9 +140,20 @@ impl Store {
 
     /// What the record of a key says without its value.
     pub(crate) fn metadata(&self, key: &[u8]) -> Result<Option<Metadata>> {
-        let found = self.get_record(key, read_front)?;
+        let mut value_len = 0;
+        let found = self.get_record(key, |file, location| {
+            let mut record = read_front(file, location)?;
+            if record.header.compression.is_some() {
+                // The length stands in the stored value, and only the whole of that has a checksum.
+                record = read_stored(file, location, Vec::new())?;
+            }
+            let offset = u64::from(location.offset());
+            value_len = record.plain_len().map_err(|defect| file.defect_at(defect, offset))?;
+            Ok(record)
+        })?;
         Ok(found.map(|Record { header, .. }| Metadata {
-            value_len: u64::from(header.value_size),
+            value_len,
+            stored_len: u64::from(header.value_size),
             timestamp_us: header.timestamp,
             expires_at: header.expiry.map(expiry::to_time),
         }))
@@ -272,13 +286,19 @@ pub(crate) fn missing_file(location: Location) -> Error {
     Error::corruption("the keydir", u64::from(location.offset()), what)
 }
 
-/// Reads a whole record and checks it.
+/// Reads a whole record, checks it, and decompresses its value.
 pub(crate) fn read_record(file: &DataFile, location: Location) -> Result<Record> {
     read_record_into(file, location, vec![0; readable(file, location)])
 }
 
 /// As [`read_record`], in memory that is there.
-fn read_record_into(file: &DataFile, location: Location, mut bytes: Vec<u8>) -> Result<Record> {
+fn read_record_into(file: &DataFile, location: Location, bytes: Vec<u8>) -> Result<Record> {
+    let stored = read_stored(file, location, bytes)?;
+    stored.into_plain().map_err(|defect| file.defect_at(defect, u64::from(location.offset())))
+}
+
+/// Reads a whole record as it is stored and checks it, in memory that is there.
+fn read_stored(file: &DataFile, location: Location, mut bytes: Vec<u8>) -> Result<Record> {
     let offset = u64::from(location.offset());
     bytes.resize(readable(file, location), 0);
     file.copy_out(&mut bytes, offset)?;

@@ -8,7 +8,7 @@ use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::file::layout::{self, Name};
 use crate::file::manifest_file;
-use crate::file::scan;
+use crate::file::scan::{self, Scanned, Scanner};
 use crate::format::manifest::Manifest;
 use crate::keydir::Keydir;
 use crate::location::Slot;
@@ -37,7 +37,7 @@ pub struct VerifyReport {
 }
 
 /// Reads every file of the store in `path` and checks every byte: manifest, file headers, records, values, footers and
-/// hint files. Changes nothing and takes no lock. While a writer is at work the last write may show as a torn tail.
+/// hint files. Values that are compressed are decompressed. Changes nothing and takes no lock. While a writer is at work the last write may show as a torn tail.
 ///
 /// # Errors
 /// When the directory is no store, when its manifest is damaged, or when reading fails. Damage to anything else is
@@ -176,6 +176,9 @@ impl Verification<'_> {
         };
         self.report.records += inventory.record_count();
         self.report.bytes += inventory.end - file.first_record();
+        if inventory.has_compressed {
+            self.compressed_values(file, inventory.end)?;
+        }
         // In a file without a footer a value that does not check may be the torn end of the log: `log` knows.
         let Some(footer) = footer else { return Ok(()) };
         for value in &inventory.damaged {
@@ -189,6 +192,18 @@ impl Verification<'_> {
         } else {
             file.set_data_len(end);
             self.hints(file, inventory)?;
+        }
+        Ok(())
+    }
+
+    /// Every value before `end` that is compressed by what this build has.
+    fn compressed_values(&mut self, file: &DataFile, end: u64) -> Result<()> {
+        let mut scanner = Scanner::new(file, end)?;
+        while let Scanned::Record(record) = scanner.next()? {
+            if let Some(defect) = record.decompression_defect(file)? {
+                let defect = defect.on_line(file.line_at(record.offset));
+                self.damage(file.name(), record.offset, defect.to_string());
+            }
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 //! An append that fails leaves the log as it was: the place is cut off or overwritten by the next record. Where even
 //! that cannot be had, the writer is poisoned.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::format::batch::BatchEnd;
 use crate::format::codec::Prepared;
+use crate::format::compression::{self, Algorithm, Compression};
 use crate::format::file_header::LogFormat;
 use crate::format::position::LogPosition;
 use crate::format::record::{Kind, RecordHeader};
@@ -62,27 +64,47 @@ impl Placement {
 pub(crate) struct Draft<'a> {
     pub(crate) kind: Kind,
     pub(crate) key: &'a [u8],
-    pub(crate) value: &'a [u8],
+    /// As it will be stored.
+    value: Cow<'a, [u8]>,
+    compression: Option<Algorithm>,
     pub(crate) expiry: Option<u64>,
-    pub(crate) prepared: Prepared,
+    prepared: Prepared,
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn value(format: LogFormat, key: &'a [u8], value: &'a [u8], expiry: Option<u64>) -> Self {
-        Self {
-            kind: Kind::Value,
-            key,
-            value,
-            expiry,
-            prepared: Prepared::new(format, Kind::Value, key, value),
+    /// A value, compressed if that is asked for and worth it.
+    pub(crate) fn value(
+        format: LogFormat,
+        compression: Compression,
+        key: &'a [u8],
+        plain: &'a [u8],
+        expiry: Option<u64>,
+    ) -> Self {
+        match compression::compress(compression, format, plain) {
+            None => Self::stored(format, key, Cow::Borrowed(plain), None, expiry),
+            Some((algorithm, value)) => Self::stored(format, key, value.into(), Some(algorithm), expiry),
         }
+    }
+
+    /// A value that is compressed already, or is not to be.
+    #[inline]
+    pub(crate) fn stored(
+        format: LogFormat,
+        key: &'a [u8],
+        value: Cow<'a, [u8]>,
+        compression: Option<Algorithm>,
+        expiry: Option<u64>,
+    ) -> Self {
+        let prepared = Prepared::new(format, Kind::Value, key, &value);
+        Self { kind: Kind::Value, key, value, compression, expiry, prepared }
     }
 
     pub(crate) fn tombstone(format: LogFormat, key: &'a [u8]) -> Self {
         Self {
             kind: Kind::Tombstone,
             key,
-            value: &[],
+            value: Cow::Borrowed(&[]),
+            compression: None,
             expiry: None,
             prepared: Prepared::new(format, Kind::Tombstone, key, &[]),
         }
@@ -94,6 +116,7 @@ impl<'a> Draft<'a> {
             timestamp,
             expiry: self.expiry,
             in_batch: false,
+            compression: self.compression,
             key_size: u16::try_from(self.key.len()).unwrap_or(u16::MAX),
             value_size: u32::try_from(self.value.len()).unwrap_or(u32::MAX),
             value_crc: self.prepared.value_crc,
@@ -234,7 +257,7 @@ impl Writer {
         let marker_len = bytes.len();
         let offset = start + marker_len as u64;
         let header = draft.header(timestamp);
-        let rest = codec.encode(&header, offset, draft.key, draft.value, &draft.prepared, &mut bytes);
+        let rest = codec.encode(&header, offset, draft.key, &draft.value, &draft.prepared, &mut bytes);
         let placed = match u32::try_from(offset) {
             Ok(offset) => {
                 let len = (bytes.len() - marker_len + rest.len()) as u64;
@@ -300,7 +323,7 @@ impl Writer {
         for draft in drafts {
             let offset = at + bytes.len() as u64;
             let header = RecordHeader { in_batch: true, ..draft.header(timestamp) };
-            let rest = codec.encode(&header, offset, draft.key, draft.value, &draft.prepared, bytes);
+            let rest = codec.encode(&header, offset, draft.key, &draft.value, &draft.prepared, bytes);
             let end = at + (bytes.len() + rest.len()) as u64;
             // All of it ends within what an offset can say.
             let offset = u32::try_from(offset).unwrap_or(u32::MAX);

@@ -46,7 +46,7 @@ fn every_key_keeps_its_value_timestamp_and_expiry_through_all_formats() {
     let formats = [LogFormat::Json, LogFormat::Csv, LogFormat::Binary, LogFormat::Csv, LogFormat::Json];
     for (n, format) in formats.into_iter().enumerate() {
         let next = dir.path().join(n.to_string());
-        assert_eq!(bitcask::convert(&store, &next, format).unwrap(), 63);
+        assert_eq!(bitcask::convert(&store, &next, Options::new().format(format)).unwrap(), 63);
         assert_eq!(entries(&next), first, "{format:?}");
         assert_eq!(bitcask::verify(&next).unwrap().damage, []);
         store = next;
@@ -66,12 +66,18 @@ fn a_target_that_is_not_empty_and_a_damaged_source_are_refused() {
     fill(&store);
     std::fs::create_dir(&target).unwrap();
     std::fs::write(target.join("notes.txt"), "mine").unwrap();
-    let error = bitcask::convert(&store, &target, LogFormat::Csv).unwrap_err();
+    let error = bitcask::convert(&store, &target, Options::new().format(LogFormat::Csv)).unwrap_err();
     assert!(matches!(&error, Error::UnfitTarget { reason, .. } if reason.contains("not empty")), "{error}");
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 1);
-    assert!(matches!(bitcask::convert(&store, &store, LogFormat::Csv), Err(Error::UnfitTarget { .. })));
+    assert!(matches!(
+        bitcask::convert(&store, &store, Options::new().format(LogFormat::Csv)),
+        Err(Error::UnfitTarget { .. })
+    ));
     let inside = store.join("inside");
-    assert!(matches!(bitcask::convert(&store, inside, LogFormat::Csv), Err(Error::UnfitTarget { .. })));
+    assert!(matches!(
+        bitcask::convert(&store, inside, Options::new().format(LogFormat::Csv)),
+        Err(Error::UnfitTarget { .. })
+    ));
 
     let damaged = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
         let bytes = std::fs::read(path).unwrap();
@@ -82,7 +88,8 @@ fn a_target_that_is_not_empty_and_a_damaged_source_are_refused() {
     let at = bytes.windows(10).position(|window| window == b"value \"98\"").unwrap();
     bytes[at] ^= 1;
     std::fs::write(&damaged, bytes).unwrap();
-    let error = bitcask::convert(&store, dir.path().join("bad"), LogFormat::Csv).unwrap_err();
+    let error =
+        bitcask::convert(&store, dir.path().join("bad"), Options::new().format(LogFormat::Csv)).unwrap_err();
     assert!(error.is_corruption(), "{error}");
     let left = bitcask::open(dir.path().join("bad"), Options::read_only()).unwrap_err();
     assert!(matches!(left, Error::NotAStore { .. }), "a half copy is no store: {left}");

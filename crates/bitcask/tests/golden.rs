@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bitcask::{
-    Bitcask, Durability, Error, Io, LogFormat, MergeOptions, MergePolicy, Options, PutOptions, VerifyReport,
+    Bitcask, Compression, Durability, Error, Io, LogFormat, MergeOptions, MergePolicy, Options, PutOptions,
+    VerifyReport,
 };
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -26,10 +27,12 @@ enum End {
     Torn,
 }
 
-const FIXTURES: [(&str, End); 17] = [
+const FIXTURES: [(&str, End); 20] = [
     ("batches", End::Closed),
     ("closed", End::Closed),
+    ("compressed", End::Closed),
     ("csv-closed", End::Closed),
+    ("csv-compressed", End::Closed),
     ("csv-cut", End::Closed),
     ("csv-document", End::Closed),
     ("csv-torn", End::Torn),
@@ -37,6 +40,7 @@ const FIXTURES: [(&str, End); 17] = [
     ("document", End::Closed),
     ("empty", End::Closed),
     ("json-closed", End::Closed),
+    ("json-compressed", End::Closed),
     ("json-cut", End::Closed),
     ("json-document", End::Closed),
     ("json-torn", End::Torn),
@@ -124,9 +128,14 @@ fn verified(path: &Path, name: &str) -> VerifyReport {
     report
 }
 
+/// Whether this build can read every value of the fixture.
+fn is_readable(name: &str) -> bool {
+    format_of(name).1 != "compressed" || cfg!(feature = "lz4") && cfg!(feature = "zstd")
+}
+
 #[test]
 fn every_fixture_holds_what_was_written_and_can_be_written_to() {
-    for (name, end) in FIXTURES {
+    for (name, end) in FIXTURES.into_iter().filter(|(name, _)| is_readable(name)) {
         let expected = listing_at(&fixtures().join(name));
         let store = copy_of(name);
 
@@ -158,6 +167,30 @@ fn every_fixture_holds_what_was_written_and_can_be_written_to() {
             assert!(db.status().recovery.clean, "{name}");
             assert_holds(&db, &expected, name);
         }
+    }
+}
+
+#[test]
+fn a_build_that_cannot_decompress_a_value_names_the_feature_that_it_takes() {
+    for name in ["compressed", "csv-compressed", "json-compressed"] {
+        let expected = listing_at(&fixtures().join(name));
+        let store = copy_of(name);
+        let db = bitcask::open(store.path(), Options::new()).unwrap();
+        let mut missing = Vec::new();
+        for (key, value) in &expected {
+            match db.get(key) {
+                Ok(found) => assert_eq!(found.as_deref(), Some(&value[..]), "{name}"),
+                Err(Error::MissingFeature { feature, .. }) => missing.push(feature),
+                Err(error) => panic!("{name}: {error}"),
+            }
+            assert_eq!(db.metadata(key).unwrap().map(|found| found.value_len), Some(value.len() as u64));
+        }
+        assert_eq!(missing.contains(&"lz4"), !cfg!(feature = "lz4"), "{name}");
+        assert_eq!(missing.contains(&"zstd"), !cfg!(feature = "zstd"), "{name}");
+        // It can be merged, and verified as far as checksums go.
+        db.merge().unwrap();
+        db.close().unwrap();
+        verified(store.path(), name);
     }
 }
 
@@ -226,10 +259,13 @@ struct Making {
 
 impl Making {
     fn open(path: &Path, format: LogFormat, max_file_size: u64, map: Map) -> Self {
-        let options = Options::new().io(Io::Syscall).max_file_size(max_file_size).durability(Durability::Os);
+        Self::open_with(path, Options::new().format(format).max_file_size(max_file_size), map)
+    }
+
+    fn open_with(path: &Path, options: Options, map: Map) -> Self {
+        let options = options.io(Io::Syscall).durability(Durability::Os);
         // What was written is what a fixture is to hold.
         let options = options.merge(MergeOptions::new().policy(MergePolicy::Never));
-        let options = options.format(format);
         Self { db: bitcask::open(path, options).unwrap(), map }
     }
 
@@ -380,6 +416,23 @@ fn make_one(name: &str, path: &Path) {
             making.fill(1);
             for n in 0..30_u8 {
                 making.batch(n);
+            }
+        }
+        "compressed" => {
+            let options = Options::new().max_file_size(small_size).compress_from(0);
+            for (n, compression) in (1..).zip([
+                Compression::Lz4,
+                Compression::Zstd { level: 3 },
+                Compression::Lz4,
+                Compression::None,
+            ]) {
+                making.db.close().unwrap();
+                making = Making::open_with(path, options.clone().compression(compression), making.map);
+                making.put(format!("user:{n}"), "Ada Lovelace, ".repeat(8));
+                if n == 2 {
+                    making.fill(1);
+                    making.batch(1);
+                }
             }
         }
         "reopened" => {

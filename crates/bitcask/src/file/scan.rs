@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::format::Defect;
 use crate::format::checksum::{checksum, extend};
 use crate::format::codec::{Codec, LogRecord, Record};
+use crate::format::compression;
 use crate::format::footer::Footer;
 use crate::format::position::LogPosition;
 use crate::format::record::{FIXED_LEN, Kind, RecordHeader, Seed};
@@ -52,6 +53,23 @@ impl ScannedRecord<'_> {
 
     pub(crate) fn is_damaged(&self) -> bool {
         matches!(self.value, ScannedValue::Damaged)
+    }
+
+    /// Why the value, which fits its checksum, cannot be decompressed; `None` also where this build cannot tell.
+    pub(crate) fn decompression_defect(&self, file: &DataFile) -> Result<Option<Defect>> {
+        let Some(algorithm) = self.header.compression.filter(|algorithm| algorithm.is_built()) else {
+            return Ok(None);
+        };
+        let mut stored = match &self.value {
+            ScannedValue::Whole(value) => value.to_vec(),
+            ScannedValue::Long => {
+                let mut value = vec![0; usize::try_from(self.header.value_size).unwrap_or(usize::MAX)];
+                file.read(&mut value, self.offset + self.header.front_len() as u64)?;
+                value
+            }
+            ScannedValue::Damaged => return Ok(None),
+        };
+        Ok(compression::decompress(algorithm, &mut stored, 0).err())
     }
 
     /// The position that a sync had covered when this record was written, where it claims one.

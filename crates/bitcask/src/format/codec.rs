@@ -5,6 +5,7 @@
 //! neither place nor time, so that it can be done before the writer lock is taken.
 
 use super::checksum::checksum;
+use super::compression;
 use super::file_header::LogFormat;
 use super::record::{Kind, RecordHeader, Seed};
 use super::text::{Text, line_len};
@@ -91,9 +92,26 @@ impl Record {
         &self.bytes[self.key_start..self.value_start]
     }
 
-    /// The value; no bytes when it was not read.
+    /// The value, as it is stored unless it came by [`Record::into_plain`]; no bytes when it was not read.
     pub(crate) fn value(&self) -> &[u8] {
         &self.bytes[self.value_start..]
+    }
+
+    /// The same record with its value, which was read and checked, as it was put. The header stays that of the stored one.
+    #[inline]
+    pub(crate) fn into_plain(mut self) -> Result<Self, Defect> {
+        if let Some(algorithm) = self.header.compression {
+            compression::decompress(algorithm, &mut self.bytes, self.value_start)?;
+        }
+        Ok(self)
+    }
+
+    /// The length of the value as it was put, which is read and checked where it is compressed.
+    pub(crate) fn plain_len(&self) -> Result<u64, Defect> {
+        match self.header.compression {
+            None => Ok(u64::from(self.header.value_size)),
+            Some(algorithm) => compression::plain_len(algorithm, self.value()).map(|len| len as u64),
+        }
     }
 
     /// Whether the value, which was read, fits its checksum.

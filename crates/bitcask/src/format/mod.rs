@@ -6,6 +6,7 @@
 pub(crate) mod batch;
 pub(crate) mod checksum;
 pub(crate) mod codec;
+pub(crate) mod compression;
 pub(crate) mod file_header;
 pub(crate) mod footer;
 pub(crate) mod hint;
@@ -31,6 +32,8 @@ pub(crate) enum Defect {
     Damaged(String),
     /// They are whole, but of a version, kind or flag that this version does not know.
     Newer(String),
+    /// They are whole, but what is in them takes a cargo feature that this build does not have.
+    MissingFeature(&'static str),
 }
 
 impl Defect {
@@ -48,6 +51,7 @@ impl Defect {
         match self {
             Self::Damaged(what) => Self::Damaged(format!("line {line}: {what}")),
             Self::Newer(what) => Self::Newer(format!("line {line}: {what}")),
+            Self::MissingFeature(feature) => Self::MissingFeature(feature),
         }
     }
 
@@ -56,6 +60,7 @@ impl Defect {
         match self {
             Self::Damaged(what) => Error::corruption(file, offset, what),
             Self::Newer(what) => Error::newer(file, offset, what),
+            Self::MissingFeature(feature) => Error::MissingFeature { file: file.to_owned(), offset, feature },
         }
     }
 }
@@ -65,6 +70,7 @@ impl fmt::Display for Defect {
         match self {
             Self::Damaged(what) => f.write_str(what),
             Self::Newer(what) => write!(f, "{what}, unknown to this version"),
+            Self::MissingFeature(feature) => write!(f, "this build does not have the feature `{feature}`"),
         }
     }
 }

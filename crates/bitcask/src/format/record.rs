@@ -6,17 +6,18 @@
 //! | 4 | value crc | CRC-32C of the value as stored |
 //! | 8 | timestamp | microseconds since 1970, strictly increasing from commit to commit |
 //! | 1 | kind | [`Kind`]; 0 is never valid; from 128 on: may be ignored |
-//! | 1 | flags | bit 0: has expiry; bit 1: part of a batch; all others zero in this version |
+//! | 1 | flags | bit 0: has expiry; bit 1: part of a batch; bits 2-3: compression; all others zero in this version |
 //! | 2 | key size | 1 to 65,535 for values and tombstones, 0 for the log's own records |
 //! | 4 | value size | |
 //! | 0 or 8 | expiry | microseconds since 1970 |
 //! | | key | |
-//! | | value | |
+//! | | value | as it is stored: see [`super::compression`] |
 //!
 //! The *front* of a record is everything before its value. A front whose checksum fits proves its lengths, its
 //! key and the checksum of its value, and that it was written at this offset of this very file.
 
 use super::checksum::extend;
+use super::compression::Algorithm;
 use super::{Defect, Reader, checksum};
 
 /// Bytes of the fixed part.
@@ -29,7 +30,10 @@ pub(crate) const KEY_MAX: usize = u16::MAX as usize;
 
 const HAS_EXPIRY: u8 = 1;
 const IN_BATCH: u8 = 2;
-const KNOWN_FLAGS: u8 = HAS_EXPIRY | IN_BATCH;
+/// Two bits with the number of an [`Algorithm`], or 0 for none.
+const COMPRESSION: u8 = 12;
+const COMPRESSION_SHIFT: u32 = COMPRESSION.trailing_zeros();
+const KNOWN_FLAGS: u8 = HAS_EXPIRY | IN_BATCH | COMPRESSION;
 /// Kinds from here on may be skipped by a reader that does not know them.
 const FIRST_IGNORABLE: u8 = 128;
 
@@ -136,7 +140,10 @@ pub(crate) struct RecordHeader {
     pub(crate) expiry: Option<u64>,
     /// Whether the record counts only once the end of its batch follows.
     pub(crate) in_batch: bool,
+    /// By what the stored value was compressed, if it was.
+    pub(crate) compression: Option<Algorithm>,
     pub(crate) key_size: u16,
+    /// Of the value as it is stored.
     pub(crate) value_size: u32,
     pub(crate) value_crc: u32,
 }
@@ -149,6 +156,7 @@ impl RecordHeader {
             timestamp,
             expiry: None,
             in_batch: false,
+            compression: None,
             key_size: 0,
             value_size: u32::try_from(payload.len()).unwrap_or(u32::MAX),
             value_crc: checksum::checksum(payload),
@@ -158,7 +166,8 @@ impl RecordHeader {
     fn flags(&self) -> u8 {
         let has_expiry = if self.expiry.is_some() { HAS_EXPIRY } else { 0 };
         let in_batch = if self.in_batch { IN_BATCH } else { 0 };
-        has_expiry | in_batch
+        let compression = self.compression.map_or(0, Algorithm::to_number) << COMPRESSION_SHIFT;
+        has_expiry | in_batch | compression
     }
 
     /// Where the key starts.
@@ -231,14 +240,20 @@ impl RecordHeader {
             Ok(kind) => kind,
             Err(defect) => return Some(Err(defect)),
         };
-        if flags & !KNOWN_FLAGS != 0 && !matches!(kind, Kind::Ignorable(_)) {
+        let compression_number = (flags & COMPRESSION) >> COMPRESSION_SHIFT;
+        let compression = Algorithm::from_number(compression_number);
+        let is_known = flags & !KNOWN_FLAGS == 0 && (compression.is_some() || compression_number == 0);
+        if !is_known && !matches!(kind, Kind::Ignorable(_)) {
             return Some(Err(Defect::newer(format!("record flags {flags:#04x}"))));
         }
         if !matches!(kind, Kind::Ignorable(_)) && kind.has_key() == (key_size == 0) {
             return Some(Err(Defect::damaged("a record whose kind and key size contradict each other")));
         }
+        if compression.is_some() && !matches!(kind, Kind::Value | Kind::Ignorable(_)) {
+            return Some(Err(Defect::damaged("a record whose kind and compression contradict each other")));
+        }
         let in_batch = flags & IN_BATCH != 0;
-        Some(Ok(Self { kind, timestamp, expiry, in_batch, key_size, value_size, value_crc }))
+        Some(Ok(Self { kind, timestamp, expiry, in_batch, compression, key_size, value_size, value_crc }))
     }
 }
 
@@ -259,6 +274,8 @@ mod tests {
             timestamp: 1_763_790_000_000_000,
             expiry,
             in_batch: key.len() % 2 == 1,
+            compression: Algorithm::from_number(u8::try_from(value.len() % 3).unwrap())
+                .filter(|_| kind == Kind::Value),
             key_size: u16::try_from(key.len()).unwrap(),
             value_size: u32::try_from(value.len()).unwrap(),
             value_crc: checksum::checksum(value),
@@ -322,8 +339,9 @@ mod tests {
         assert!(matches!(decode(forged(8, 0, b"k")), Err(Defect::Newer(_))));
         assert!(matches!(decode(forged(127, 0, b"k")), Err(Defect::Newer(_))));
         assert!(matches!(decode(forged(1, 16, b"k")), Err(Defect::Newer(_))));
+        assert!(matches!(decode(forged(1, 12, b"k")), Err(Defect::Newer(_))), "a third algorithm");
         assert!(matches!(decode(forged(0, 0, b"k")), Err(Defect::Damaged(_))));
-        assert_eq!(decode(forged(128, 16, b"k")).map(|header| header.kind), Ok(Kind::Ignorable(128)));
+        assert_eq!(decode(forged(128, 28, b"k")).map(|header| header.kind), Ok(Kind::Ignorable(128)));
     }
 
     #[test]
@@ -331,6 +349,16 @@ mod tests {
         let decode = |bytes: Vec<u8>| RecordHeader::decode(&bytes, Seed::new(42), 68);
         assert!(matches!(decode(forged(1, 0, b"")), Err(Defect::Damaged(_))));
         assert!(matches!(decode(forged(4, 0, b"k")), Err(Defect::Damaged(_))));
+    }
+
+    #[test]
+    fn only_a_value_is_compressed() {
+        let decode = |bytes: Vec<u8>| RecordHeader::decode(&bytes, Seed::new(42), 68);
+        let compression = |bytes| decode(bytes).unwrap().compression;
+        assert_eq!(compression(forged(1, 4, b"k")), Some(Algorithm::Lz4));
+        assert_eq!(compression(forged(1, 8, b"k")), Some(Algorithm::Zstd));
+        assert!(matches!(decode(forged(2, 4, b"k")), Err(Defect::Damaged(_))));
+        assert!(matches!(decode(forged(4, 8, b"")), Err(Defect::Damaged(_))));
     }
 
     #[test]

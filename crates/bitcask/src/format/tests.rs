@@ -144,6 +144,11 @@ impl<'a> Printer<'a> {
         match header.kind {
             Kind::SyncMarker | Kind::CloseMarker | Kind::Link => self.position(value),
             Kind::Footer => self.footer(value),
+            _ if header.compression.is_some() => {
+                let plain_len = u32::from_le_bytes(*value.first_chunk().unwrap());
+                self.field(4, format!("plain length: {plain_len}"));
+                self.field(value.len() - 4, format!("compressed: {}", value[4..].escape_ascii()));
+            }
             _ => self.field(value.len(), format!("value: {}", value.escape_ascii())),
         }
     }
@@ -260,6 +265,17 @@ fn every_byte_printed_in_the_document_means_what_it_says_there() {
         assert!(lines == printer.lines, "{name} is printed as\n{lines}but its bytes say\n{}", printer.lines);
         assert!(bytes == fixture, "{name} is not the fixture's");
     }
+}
+
+#[test]
+fn the_compressed_value_printed_in_the_document_is_a_fixture_s() {
+    let fixture = include_bytes!("../../tests/fixtures/v1/compressed/0000000001.data");
+    let lines = printed(FENCE, "compressed/0000000001.data");
+    let offset = usize::from_str_radix(&lines[..4], 16).unwrap();
+    let (header, _) = FileHeader::decode(LogFormat::Binary, fixture).unwrap();
+    let mut printer = Printer { offset, ..Printer::new(fixture) };
+    printer.record(Seed::new(header.salt));
+    assert!(lines == printer.lines, "it is printed as\n{lines}but its bytes say\n{}", printer.lines);
 }
 
 #[test]

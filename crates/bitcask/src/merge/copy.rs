@@ -218,6 +218,7 @@ impl<'a> Copier<'a> {
                     kind: Kind::Tombstone,
                     expiry: None,
                     in_batch: false,
+                    compression: None,
                     value_size: 0,
                     value_crc: checksum(&[]),
                     ..*header

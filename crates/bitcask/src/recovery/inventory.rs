@@ -81,6 +81,8 @@ pub(crate) struct Inventory {
     pub(crate) damaged: Vec<DamagedValue>,
     /// Positions that syncs had covered, as records of this file say.
     pub(crate) claims: Vec<LogPosition>,
+    /// Whether any value is compressed. Nothing here decompresses one.
+    pub(crate) has_compressed: bool,
     tally: Tally,
     drafts: Vec<Draft>,
     entries: Vec<u8>,
@@ -104,6 +106,7 @@ impl Inventory {
             defect: None,
             damaged: Vec::new(),
             claims: Vec::new(),
+            has_compressed: false,
             tally: Tally::default(),
             drafts: Vec::new(),
             entries: Vec::new(),
@@ -236,6 +239,7 @@ impl Inventory {
         }
         self.tally.last_timestamp = header.timestamp;
         self.tally.records += 1;
+        self.has_compressed |= header.compression.is_some();
         self.tally.closed = header.kind == Kind::CloseMarker && !record.is_damaged();
         if record.is_damaged() {
             let (offset, end) = (record.offset, record.end());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 1. all records of all files in log order: a keydir of the newest of each key; deletes count
-//! 2. the same again: what the keydir leads to is put into the new store
+//! 2. the same again: what the keydir leads to is put into the new store, compressed where it was
 //! ```
 //! A key whose newest value is damaged is not given an older one: that would be wrong without saying so. A delete in a
 //! stretch that is lost cannot be known, so a key may come back; a put there cannot either, so its absence proves nothing.
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use crate::backup::target;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::expiry::{self, Lifetime};
 use crate::file::data_file::DataFile;
 use crate::file::layout;
 use crate::file::scan::display_key;
@@ -22,15 +21,12 @@ use crate::format::record::Kind;
 use crate::keydir::Keydir;
 use crate::location::{Expiry, Location, Slot};
 use crate::opening;
-use crate::options::{Durability, Maintenance, Options, PutOptions};
+use crate::options::{Durability, Maintenance, Options};
 use crate::progress::{Meter, Watcher};
 use crate::repair::records::{self, Found};
 use crate::repair::{LostRange, RepairReport, damage_of};
 use crate::store::Store;
 use crate::vfs::{Access, Dir, Vfs};
-
-/// Values of any length that the format has.
-const VALUE_MAX: u64 = u32::MAX as u64;
 
 pub(super) fn salvage(
     vfs: &dyn Vfs,
@@ -57,8 +53,7 @@ pub(super) fn salvage(
     }
     let (dir, lock) = target::take(vfs, source, path, |dir| target::check_empty(dir, path))?;
     drop(lock);
-    let mut options =
-        Options::new().format(manifest.format).durability(Durability::Os).max_value_size(VALUE_MAX);
+    let mut options = Options::new().format(manifest.format).durability(Durability::Os);
     options.maintenance = Maintenance::Callers;
     let filled = opening::open(vfs, clock, path, options).and_then(|store| {
         let mut fill_all = || {
@@ -121,12 +116,13 @@ fn survey(file: &DataFile, keydir: &Keydir, report: &mut RepairReport) -> Result
             }
         };
         let digest = keydir.digest(record.key);
+        let is_damaged = record.is_damaged() || record.decompression_defect(file)?.is_some();
         match (record.header.kind, location(file, &record)) {
-            (Kind::Value, Some(location)) if !record.is_damaged() => drop(keydir.insert(digest, location)),
+            (Kind::Value, Some(location)) if !is_damaged => drop(keydir.insert(digest, location)),
             (Kind::Value | Kind::Tombstone, _) => drop(keydir.remove(digest)),
             _ => {}
         }
-        if record.is_damaged() {
+        if is_damaged {
             let what = match record.header.kind {
                 Kind::Value => format!("the value of key \"{}\"", display_key(record.key)),
                 _ => "a record of the log's own".to_owned(),
@@ -150,11 +146,7 @@ fn fill(file: &DataFile, keydir: &Keydir, store: &Store) -> Result<()> {
         file.read(&mut bytes, record.offset)?;
         let read =
             file.codec().decode(bytes, record.offset).map_err(|it| it.at(file.name(), record.offset))?;
-        let mut options = PutOptions::new();
-        if let Some(expiry) = read.header.expiry {
-            options.lifetime = Lifetime::Until(expiry::to_time(expiry));
-        }
-        store.put(read.key(), read.value(), &options).map(drop)
+        store.put_stored(&read)
     })
 }
 

@@ -454,6 +454,7 @@ mod forged {
                         timestamp: later(by),
                         expiry: None,
                         in_batch,
+                        compression: None,
                         key_size: u16::try_from(key.len()).unwrap(),
                         value_size: 1,
                         value_crc: prepared.value_crc,

@@ -3,6 +3,7 @@
 mod backup;
 mod batches;
 mod changes;
+mod compression;
 mod conditions;
 mod corruption;
 mod crash;

@@ -3,7 +3,13 @@
 use crate::file::layout::{self, Name};
 use crate::format::position::FileId;
 use crate::vfs::sim::SimDisk;
-use crate::{Io, LogFormat, Options};
+use crate::{Compression, Io, LogFormat, Options};
+
+/// Every kind of compression that this build has, and none.
+pub(super) fn compressions() -> Vec<Compression> {
+    let all = [Compression::None, Compression::Lz4, Compression::Zstd { level: 3 }];
+    all.into_iter().filter(|compression| compression.check().is_ok()).collect()
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {

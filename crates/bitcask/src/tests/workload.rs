@@ -12,7 +12,7 @@ use super::changes::Replica;
 use super::follower::Follower;
 use super::harness::{self, EXPIRIES, random_time};
 use super::model::{Bounds, History, Map, Stored, Write};
-use super::ways::{Way, is_data_file};
+use super::ways::{Way, compressions, is_data_file};
 use crate::clock::Clock;
 use crate::expiry::to_time;
 use crate::file::layout::{self, Name};
@@ -37,6 +37,8 @@ pub(super) struct Settings {
     clock_step: Duration,
     /// Whether some values have an expiry.
     expires: bool,
+    /// Whether each open chooses how values are compressed; otherwise none is.
+    compresses: bool,
 }
 
 impl Settings {
@@ -49,11 +51,13 @@ impl Settings {
                 .options()
                 .max_file_size(file_size)
                 .durability(durability)
+                .compress_from(0)
                 .merge(MergeOptions::new().policy(MergePolicy::Never)),
             key_count: [4, 16, 50][random.index(3)],
             value_len: [1, 30, 120][random.index(3)],
             clock_step: [Duration::ZERO, Duration::from_micros(7), INTERVAL / 8][random.index(3)],
             expires: random.one_in(2),
+            compresses: random.one_in(2),
         }
     }
 }
@@ -149,6 +153,11 @@ impl Workload {
 
     /// Opens the store; everything in it is durable then.
     pub(super) fn open(&mut self) {
+        if self.settings.compresses {
+            let choices = compressions();
+            let options = self.settings.options.clone();
+            self.settings.options = options.compression(choices[self.random.index(choices.len())]);
+        }
         self.watched(|it| {
             let db = harness::open(&it.disk, &it.clock, &it.settings.options);
             let db = db.unwrap_or_else(|error| panic!("the workload cannot open its store: {error}"));
@@ -220,7 +229,8 @@ impl Workload {
         format!("key{}", self.random.below(self.settings.key_count)).into_bytes()
     }
 
-    /// Bytes that tell what they are, and after them noise or, to mislead recovery, bytes of the store's own files.
+    /// Bytes that tell what they are, and after them the same again, noise or, to mislead recovery, bytes of the store's
+    /// own files.
     fn value(&mut self, key: &[u8]) -> Vec<u8> {
         self.next_number += 1;
         if self.random.one_in(24) {
@@ -235,7 +245,11 @@ impl Workload {
         let mut value = format!("{key} {} {len} ", self.next_number).into_bytes();
         let front_len = value.len();
         value.resize(front_len.max(usize::try_from(len).unwrap()), 0);
-        Random::new(self.next_number).fill(&mut value[front_len..]);
+        if self.settings.compresses && self.random.one_in(2) {
+            (front_len..value.len()).for_each(|at| value[at] = value[at % front_len]);
+        } else {
+            Random::new(self.next_number).fill(&mut value[front_len..]);
+        }
         if self.random.one_in(6) {
             let files: Vec<String> =
                 self.disk.files().into_iter().filter(|file| is_data_file(file)).collect();

@@ -1,6 +1,7 @@
 //! A line as CSV: the fields of [`COLUMNS`], quoted as RFC 4180 says. No field holds a line end.
 //!
-//! What the log's own records say stands in the column `value`, as words `name=number`.
+//! What the log's own records say stands in the column `value`, as words `name=number`. The compression of a value has no
+//! column either: it follows the kind, as in `value zstd`.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -11,6 +12,7 @@ use data_encoding::BASE64;
 
 use super::members::{self, Member, Scalar};
 use crate::format::Defect;
+use crate::format::compression::Algorithm;
 use crate::format::record::RecordHeader;
 
 /// The first line of every file.
@@ -38,7 +40,11 @@ thread_local! {
 /// Appends the fields that every line has, behind the checksum.
 pub(super) fn append_front(header: &RecordHeader, out: &mut Vec<u8>) {
     // Writing to memory does not fail.
-    let _ = write!(out, ",{},{},", header.timestamp, members::kind_name(header.kind));
+    let _ = write!(out, ",{},{}", header.timestamp, members::kind_name(header.kind));
+    if let Some(algorithm) = header.compression {
+        let _ = write!(out, " {}", algorithm.name());
+    }
+    out.push(b',');
     if let Some(expiry) = header.expiry {
         let _ = write!(out, "{expiry}");
     }
@@ -108,11 +114,22 @@ pub(super) fn members(line: &[u8]) -> Result<Vec<Member<'_>>, Defect> {
                     word.split_once('=').ok_or_else(|| Defect::damaged("a word without \"=\""))?;
                 members.push((Cow::Owned(name.to_owned()), Scalar::Word(Cow::Owned(what.to_owned()))));
             }
+        } else if column == KIND_COLUMN
+            && let Some((kind, compression)) = with_compression(&field)
+        {
+            members.push((Cow::Borrowed(name), Scalar::Word(Cow::Owned(kind.to_owned()))));
+            let compression = Scalar::Word(Cow::Owned(compression.to_owned()));
+            members.push((Cow::Borrowed(members::COMPRESSION), compression));
         } else if !field.is_empty() {
             members.push((Cow::Borrowed(name), Scalar::Word(Cow::Owned(field))));
         }
     }
     Ok(members)
+}
+
+/// The kind and the compression behind it, where there is one.
+fn with_compression(kind: &str) -> Option<(&str, &str)> {
+    kind.rsplit_once(' ').filter(|(_, last)| Algorithm::from_name(last).is_some())
 }
 
 /// The fields of a line; `None` when it is anything else than one record with as many as there are columns.

@@ -23,6 +23,9 @@ pub(super) fn append_front(header: &RecordHeader, out: &mut Vec<u8>) {
         append_name(members::BATCH, out);
         out.extend_from_slice(b"true");
     }
+    if let Some(algorithm) = header.compression {
+        append_text(members::COMPRESSION, algorithm.name(), out);
+    }
 }
 
 /// Appends key and value, and the end of the line.

@@ -7,6 +7,7 @@ use data_encoding::BASE64;
 use crate::format::Defect;
 use crate::format::checksum::checksum;
 use crate::format::codec::Record;
+use crate::format::compression::Algorithm;
 use crate::format::payload;
 use crate::format::record::{KEY_MAX, Kind, RecordHeader};
 
@@ -15,6 +16,7 @@ pub(super) const TIMESTAMP: &str = "timestamp";
 pub(super) const KIND: &str = "kind";
 pub(super) const EXPIRES: &str = "expires";
 pub(super) const BATCH: &str = "batch";
+pub(super) const COMPRESSION: &str = "compression";
 pub(super) const KEY: &str = "key";
 pub(super) const KEY64: &str = "key64";
 pub(super) const VALUE: &str = "value";
@@ -71,6 +73,16 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// By what the value is compressed, which only a value of a user's can be.
+    fn compression(&mut self, kind: Kind) -> Result<Option<Algorithm>, Defect> {
+        if !matches!(kind, Kind::Value | Kind::Ignorable(_)) {
+            return Ok(None);
+        }
+        let Some(name) = self.text(COMPRESSION)? else { return Ok(None) };
+        let unknown = || Defect::newer(format!("the compression \"{name}\""));
+        Algorithm::from_name(&name).map(Some).ok_or_else(unknown)
+    }
+
     /// The bytes of a member that is text, or base64 under the second name.
     fn bytes(&mut self, name: &str, name64: &str) -> Result<Option<Vec<u8>>, Defect> {
         match (self.text(name)?, self.text(name64)?) {
@@ -88,7 +100,8 @@ impl<'a> Members<'a> {
 
     /// Refuses members that nobody has asked for.
     pub(super) fn finish(self) -> Result<(), Defect> {
-        const KNOWN: [&str; 9] = [CRC, TIMESTAMP, KIND, EXPIRES, BATCH, KEY, KEY64, VALUE, VALUE64];
+        const KNOWN: [&str; 10] =
+            [CRC, TIMESTAMP, KIND, EXPIRES, BATCH, COMPRESSION, KEY, KEY64, VALUE, VALUE64];
         match self.0.first() {
             None => Ok(()),
             Some((name, _)) if KNOWN.contains(&&**name) => {
@@ -137,6 +150,7 @@ pub(super) fn record(members: Vec<Member<'_>>) -> Result<Record, Defect> {
     let kind = kind_of(&members.text(KIND)?.ok_or_else(|| missing(KIND))?)?;
     let timestamp = members.number(TIMESTAMP)?.ok_or_else(|| missing(TIMESTAMP))?;
     let (expiry, in_batch) = (members.number(EXPIRES)?, members.flag(BATCH)?);
+    let compression = members.compression(kind)?;
     let (key, value) = match payload::fields(kind) {
         Some(fields) => {
             let mut payload = Vec::new();
@@ -166,6 +180,7 @@ pub(super) fn record(members: Vec<Member<'_>>) -> Result<Record, Defect> {
         timestamp,
         expiry,
         in_batch,
+        compression,
         key_size: u16::try_from(key.len()).unwrap_or(u16::MAX),
         value_size: u32::try_from(value.len()).map_err(|_| Defect::damaged("a value of 4 GiB or more"))?,
         value_crc: checksum(&value),

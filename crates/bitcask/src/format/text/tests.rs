@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::format::checksum::checksum;
 use crate::format::codec::{Codec, Prepared};
+use crate::format::compression::Algorithm;
 use crate::format::file_header::LogFormat;
 use crate::format::footer::{Ending, Footer};
 use crate::format::position::{FileId, LogPosition};
@@ -24,6 +25,7 @@ fn header(kind: Kind, expiry: Option<u64>, key: &[u8], value: &[u8]) -> RecordHe
         timestamp: 1_763_790_000_000_000,
         expiry,
         in_batch: key.len() % 2 == 1,
+        compression: None,
         key_size: u16::try_from(key.len()).unwrap(),
         value_size: u32::try_from(value.len()).unwrap(),
         value_crc: checksum(value),
@@ -38,8 +40,11 @@ fn line(
     key: &[u8],
     value: &[u8],
 ) -> (RecordHeader, Vec<u8>) {
-    let header = header(kind, expiry, key, value);
-    let prepared = Prepared::new(format, kind, key, value);
+    line_of(format, header(kind, expiry, key, value), key, value)
+}
+
+fn line_of(format: LogFormat, header: RecordHeader, key: &[u8], value: &[u8]) -> (RecordHeader, Vec<u8>) {
+    let prepared = Prepared::new(format, header.kind, key, value);
     let mut line = Vec::new();
     let rest = Codec::new(format, 42).encode(&header, 68, key, value, &prepared, &mut line);
     line.extend_from_slice(rest);
@@ -86,6 +91,24 @@ fn a_record_is_one_readable_line() {
 fn what_quoting_would_blow_up_is_base64() {
     let rest = printed(LogFormat::Json, Kind::Value, None, b"key!", &[1; 30]);
     assert!(rest.contains("\"value64\":\"AQEB"), "{rest}");
+}
+
+#[test]
+fn a_compressed_value_names_its_compression() {
+    let header =
+        RecordHeader { compression: Some(Algorithm::Zstd), ..header(Kind::Value, None, b"k1", b"\0\xff") };
+    for (format, expected) in [
+        (
+            LogFormat::Json,
+            ",\"timestamp\":1763790000000000,\"kind\":\"value\",\"compression\":\"zstd\",\"key\":\"k1\",\"value64\":\"AP8=\"}\n",
+        ),
+        (LogFormat::Csv, ",1763790000000000,value zstd,,,k1,,,AP8=\n"),
+    ] {
+        let (_, line) = line_of(format, header, b"k1", b"\0\xff");
+        let covered = &line[format.syntax().unwrap().covered_start()..];
+        assert_eq!(std::str::from_utf8(covered), Ok(expected));
+        assert_eq!(text(format, 42).decode(&line).unwrap().header, header);
+    }
 }
 
 #[test]
@@ -166,10 +189,18 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 proptest! {
     #[test]
-    fn any_record_comes_back(kind in kind(), key in bytes(1), value in bytes(0), expiry: Option<u64>) {
+    fn any_record_comes_back(
+        kind in kind(),
+        key in bytes(1),
+        value in bytes(0),
+        expiry: Option<u64>,
+        compression in 0_u8..3,
+    ) {
         let value = if kind == Kind::Tombstone { Vec::new() } else { value };
+        let compression = Algorithm::from_number(compression).filter(|_| kind != Kind::Tombstone);
         for format in FORMATS {
-            let (header, line) = line(format, kind, expiry, &key, &value);
+            let header = RecordHeader { compression, ..header(kind, expiry, &key, &value) };
+            let (header, line) = line_of(format, header, &key, &value);
             prop_assert_eq!(line_len(&line), Some(line.len()), "one line");
             let record = text(format, 42).decode(&line).unwrap();
             prop_assert_eq!(record.header, header);
@@ -251,6 +282,8 @@ fn a_sealed_line_is_read_strictly() {
         ",\"kind\":\"value\",\"key\":\"k\"}",
         ",\"timestamp\":5,\"kind\":\"value\",\"value\":\"v\"}",
         ",\"timestamp\":5,\"kind\":\"tombstone\",\"key\":\"k\",\"value\":\"v\"}",
+        ",\"timestamp\":5,\"kind\":\"tombstone\",\"key\":\"k\",\"compression\":\"lz4\"}",
+        ",\"timestamp\":5,\"kind\":\"value\",\"key\":\"k\",\"compression\":7}",
         ",\"timestamp\":5,\"kind\":\"sync marker\",\"file\":1}",
         ",\"timestamp\":5,\"kind\":\"sync marker\",\"file\":1,\"offset\":2,\"key\":\"k\"}",
         ",\"timestamp\":-5,\"kind\":\"value\",\"key\":\"k\"}",
@@ -272,7 +305,8 @@ fn a_sealed_line_is_read_strictly() {
         assert!(matches!(json(&format!("{front}{end}")), Err(Defect::Damaged(_))), "{end}");
     }
     for newer in [
-        ",\"timestamp\":5,\"kind\":\"value\",\"key\":\"k\",\"compression\":\"zstd\"}",
+        ",\"timestamp\":5,\"kind\":\"value\",\"key\":\"k\",\"compression\":\"brotli\"}",
+        ",\"timestamp\":5,\"kind\":\"value\",\"key\":\"k\",\"colour\":\"red\"}",
         ",\"timestamp\":5,\"kind\":\"vault\",\"key\":\"k\"}",
         ",\"timestamp\":5,\"kind\":\"ignorable 127\",\"key\":\"k\"}",
     ] {
@@ -291,10 +325,13 @@ fn a_sealed_line_is_read_strictly() {
         ",5,sync marker,,,,,file=1 offset,",
         ",5,sync marker,,,,,file=1 file=1,",
         ",5,sync marker,,,k,,file=1 offset=2,",
+        ",5,sync marker lz4,,,,,file=1 offset=2,",
+        ",5,tombstone lz4,,,k,,,",
     ] {
         assert!(matches!(csv(damaged), Err(Defect::Damaged(_))), "{damaged}");
     }
     assert!(matches!(csv(",5,vault,,,k,,v,"), Err(Defect::Newer(_))));
+    assert!(matches!(csv(",5,value brotli,,,k,,v,"), Err(Defect::Newer(_))));
     assert!(matches!(csv(",5,sync marker,,,,,file=1 offset=2 term=3,"), Err(Defect::Newer(_))));
 }
 
