@@ -136,7 +136,7 @@ pub(crate) enum Verb {
     /// Without an option nothing is changed, and the exit code is 3 when there is damage. Where there is a backup, restore
     /// it: that is better than any of these.
     Repair(RepairArgs),
-    /// Copy all keys of a store into a new one in another log format
+    /// Copy all keys of a store into a new one in another log format, or with other compression
     ///
     /// Values, timestamps and expiries are kept; old values and deleted keys are left behind. The new store is verified.
     Convert(ConvertArgs),

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::shared::{JsonArgs, StoreArgs};
 use super::values::parse_format;
-use super::writing::WriterArgs;
+use super::writing::{CompressionArgs, WriterArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct DumpArgs {
@@ -83,4 +83,6 @@ pub(crate) struct ConvertArgs {
     /// The log format of the new store: `binary`, `json` or `csv`
     #[arg(long, value_name = "FORMAT", value_parser = parse_format)]
     pub(crate) format: LogFormat,
+    #[command(flatten)]
+    pub(crate) compression: CompressionArgs,
 }

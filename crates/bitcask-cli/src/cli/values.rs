@@ -1,8 +1,8 @@
-//! What options are set to: sizes, levels of durability, formats.
+//! What options are set to: sizes, levels of durability, formats, compression.
 
 use std::time::Duration;
 
-use bitcask::{Durability, Io, LogFormat};
+use bitcask::{Compression, Durability, Io, LogFormat};
 use bytesize::ByteSize;
 
 pub(super) fn parse_format(text: &str) -> Result<LogFormat, String> {
@@ -32,6 +32,20 @@ pub(super) fn parse_io(text: &str) -> Result<Io, String> {
     }
 }
 
+pub(super) fn parse_compression(text: &str) -> Result<Compression, String> {
+    let level = match text {
+        "none" => return Ok(Compression::None),
+        "lz4" => return Ok(Compression::Lz4),
+        // What Zstandard itself takes.
+        "zstd" => Some(3),
+        _ => text.strip_prefix("zstd:").and_then(|level| level.parse().ok()),
+    };
+    match level {
+        Some(level @ 1..=22) => Ok(Compression::Zstd { level }),
+        _ => Err("use none, lz4, zstd, or zstd:LEVEL with a level from 1 to 22".to_owned()),
+    }
+}
+
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     text.parse::<ByteSize>()
         .map(|size| size.as_u64())
@@ -50,6 +64,17 @@ mod tests {
         assert_eq!(parse_durability("interval:500ms"), Ok(Durability::Interval(Duration::from_millis(500))));
         assert!(parse_durability("interval:").is_err());
         assert!(parse_durability("never").is_err());
+    }
+
+    #[test]
+    fn compression_is_a_name_perhaps_with_a_level() {
+        assert_eq!(parse_compression("none"), Ok(Compression::None));
+        assert_eq!(parse_compression("lz4"), Ok(Compression::Lz4));
+        assert_eq!(parse_compression("zstd"), Ok(Compression::Zstd { level: 3 }));
+        assert_eq!(parse_compression("zstd:19"), Ok(Compression::Zstd { level: 19 }));
+        for refused in ["", "gzip", "lz4:1", "zstd:", "zstd:0", "zstd:23", "zstd:-1", "zstd:3.5"] {
+            assert!(parse_compression(refused).is_err(), "{refused}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The options of every verb that writes.
 
-use bitcask::{Durability, Io, LogFormat, MergeOptions, MergePolicy, OpenMode, Options};
+use bitcask::{Compression, Durability, Io, LogFormat, MergeOptions, MergePolicy, OpenMode, Options};
 use clap::Args;
 
-use super::values::{parse_durability, parse_format, parse_io, parse_size};
+use super::values::{parse_compression, parse_durability, parse_format, parse_io, parse_size};
 
 /// How to write a store.
 #[derive(Debug, Args)]
@@ -25,18 +25,39 @@ pub(crate) struct WriterArgs {
     /// The longest value that is accepted; the format allows 4 GiB - 1
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
     pub(crate) max_value_size: u64,
+    #[command(flatten)]
+    compression: CompressionArgs,
+}
+
+/// How values are stored that are written.
+#[derive(Debug, Args)]
+pub(crate) struct CompressionArgs {
+    /// How the values that are written are compressed: `none`, `lz4`, `zstd`, or `zstd:LEVEL` from 1 to 22; each is
+    /// stored plain where that would not save an eighth of it
+    #[arg(long, value_name = "HOW", default_value = "none", value_parser = parse_compression)]
+    compression: Compression,
+    /// The length from which on values are compressed
+    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = parse_size)]
+    compress_from: u64,
+}
+
+impl CompressionArgs {
+    pub(crate) fn choose(&self, options: Options) -> Options {
+        options.compression(self.compression).compress_from(self.compress_from)
+    }
 }
 
 impl WriterArgs {
     /// For a verb that is done in a moment: it starts no merge, which it would only cut short.
     pub(crate) fn options(&self, mode: OpenMode) -> Options {
-        Options::new()
+        let options = Options::new()
             .mode(mode)
             .format(self.format)
             .durability(self.durability)
             .io(self.io)
             .max_file_size(self.max_file_size)
             .max_value_size(self.max_value_size)
-            .merge(MergeOptions::new().policy(MergePolicy::Never))
+            .merge(MergeOptions::new().policy(MergePolicy::Never));
+        self.compression.choose(options)
     }
 }

@@ -1,4 +1,4 @@
-//! `convert`: a store written anew in another log format.
+//! `convert`: a store written anew, in another log format or with other compression.
 
 use bitcask::Options;
 
@@ -8,7 +8,8 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 pub(super) fn convert(args: &ConvertArgs) -> Result<Exit, Failure> {
-    let count = bitcask::convert(&args.dir, &args.new_dir, Options::new().format(args.format))?;
+    let options = args.compression.choose(Options::new().format(args.format));
+    let count = bitcask::convert(&args.dir, &args.new_dir, options)?;
     let mut output = Output::stdout();
     let (copied, format) = (counted(count, "key", "keys"), args.format.name());
     output.line(format!(

@@ -25,7 +25,10 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     expiry_us: Option<u64>,
     in_batch: bool,
-    /// Whether the value fits its checksum.
+    /// What the value is compressed by, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compression: Option<&'static str>,
+    /// Whether the value fits its checksum, and can be decompressed.
     sound: bool,
     #[serde(flatten)]
     entry: JsonEntry<'a>,
@@ -61,6 +64,7 @@ pub(super) fn dump(args: &DumpArgs) -> Result<Exit, Failure> {
                 timestamp_us: record.timestamp_us,
                 expiry_us: record.expiry_us,
                 in_batch: record.in_batch,
+                compression: record.compression,
                 sound: record.value_is_sound,
                 // Markers and their like have no key, but may have a payload.
                 entry: match record.key.as_slice() {
@@ -80,7 +84,7 @@ pub(super) fn dump(args: &DumpArgs) -> Result<Exit, Failure> {
     match damaged {
         0 => Ok(Exit::Done),
         _ => Err(Failure::Damage(format!(
-            "{} not fit the checksum: restore {} from a backup",
+            "{} not fit the checksum, or cannot be decompressed: restore {} from a backup",
             counted(damaged, "value does", "values do"),
             args.file.display()
         ))),
@@ -100,9 +104,14 @@ fn line(record: &DumpedRecord, width: usize) -> String {
     } else {
         String::new()
     };
+    let compression = record.compression.map_or_else(String::new, |name| format!(" {name}"));
     let damaged = if record.value_is_sound { "" } else { " DAMAGED" };
     let expires = record.expiry_us.map_or_else(String::new, |expiry| format!(" expires {}", time(expiry)));
-    format!("{front}  \"{}\" \"{}\"{cut}{expires}{damaged}", escaped(&record.key), escaped(shown))
+    format!(
+        "{front}  \"{}\" \"{}\"{cut}{compression}{expires}{damaged}",
+        escaped(&record.key),
+        escaped(shown)
+    )
 }
 
 fn time(us: u64) -> String {

@@ -140,7 +140,10 @@ fn json_line(key: &[u8], value: &[u8]) -> String {
 /// The data files of a store, oldest first.
 pub(crate) fn data_files(store: &Path) -> Vec<PathBuf> {
     let names = std::fs::read_dir(store).unwrap().map(|found| found.unwrap().path());
-    let mut files: Vec<_> = names.filter(|path| path.extension().is_some_and(|ext| ext == "data")).collect();
+    let is_data = |path: &PathBuf| {
+        ["data", "jsonl", "csv"].map(Some).contains(&path.extension().and_then(|it| it.to_str()))
+    };
+    let mut files: Vec<_> = names.filter(is_data).collect();
     files.sort();
     files
 }
