@@ -102,11 +102,14 @@ impl Dump {
         let line = (!self.file.codec().binds_offset()).then(|| bytes.clone());
         let record = self.file.codec().decode_unsound(bytes, offset);
         let record = record.map_err(|defect| self.file.defect_at(defect, offset))?;
-        let (record, value_is_sound) = match record.is_sound().then(|| record.clone().into_plain()) {
-            Some(Ok(plain)) => (plain, true),
-            Some(Err(defect @ Defect::MissingFeature(_))) => return Err(self.file.defect_at(defect, offset)),
-            Some(Err(_)) | None => (record, false),
-        };
+        let mut plain = record.clone();
+        let value_is_sound = record.is_sound()
+            && match plain.decompress() {
+                Ok(()) => true,
+                Err(Defect::Damaged(_)) => false,
+                Err(defect) => return Err(self.file.defect_at(defect, offset)),
+            };
+        let record = if value_is_sound { plain } else { record };
         Ok(Some(DumpedRecord {
             offset,
             len,

@@ -157,8 +157,8 @@ impl Options {
         self
     }
 
-    /// The shortest value in bytes that is compressed, where [`Options::compression`] says so. Default 256: in shorter
-    /// ones there is little that repeats itself.
+    /// The shortest value in bytes that is compressed, where [`Options::compression`] says so. Default 256: of
+    /// JSON documents shorter than that, none saved an eighth.
     pub fn compress_from(mut self, bytes: u64) -> Self {
         self.compress_from = bytes;
         self

@@ -291,13 +291,18 @@ pub(crate) fn read_record(file: &DataFile, location: Location) -> Result<Record>
     read_record_into(file, location, vec![0; readable(file, location)])
 }
 
-/// As [`read_record`], in memory that is there.
+/// As [`read_record`], in memory that is there. What it returns is large, and would be moved at every get.
+#[inline(always)]
 fn read_record_into(file: &DataFile, location: Location, bytes: Vec<u8>) -> Result<Record> {
-    let stored = read_stored(file, location, bytes)?;
-    stored.into_plain().map_err(|defect| file.defect_at(defect, u64::from(location.offset())))
+    let mut record = read_stored(file, location, bytes)?;
+    match record.decompress() {
+        Ok(()) => Ok(record),
+        Err(defect) => Err(file.defect_at(defect, u64::from(location.offset()))),
+    }
 }
 
 /// Reads a whole record as it is stored and checks it, in memory that is there.
+#[inline(always)]
 fn read_stored(file: &DataFile, location: Location, mut bytes: Vec<u8>) -> Result<Record> {
     let offset = u64::from(location.offset());
     bytes.resize(readable(file, location), 0);

@@ -1,7 +1,8 @@
 //! The engine's figures, and beside them what this machine allows: `cargo bench -p bitcask --bench figures -- COMMAND`.
 //!
 //! Everything is measured in one run, one process and one directory, so that the ratios hold on a noisy machine too.
-//! Values are random bytes, keys are 16 bytes in random order. The directory is removed at the end.
+//! Values are random bytes unless the command says otherwise, keys are 16 bytes in random order. The directory is
+//! removed at the end.
 
 #![expect(
     clippy::expect_used,
@@ -9,6 +10,7 @@
 )]
 
 mod arguments;
+mod compression;
 mod floors;
 mod keys;
 mod measure;
@@ -34,6 +36,8 @@ usage: cargo bench -p bitcask --bench figures -- COMMAND [OPTIONS]
   merge [--mib 5120] [--dead 80] [--rate-mib 0] [--load 20000] [--seconds 20] [--value-size 1000]
                         a store of this size and share of dead bytes is merged under a load of so many puts and gets a
                         second: time, space, and what the load feels, beside the same load alone
+  compression [--keys 50000] [--value-size 128,256,512,1000,4000] [--rounds 5]
+                        JSON documents of these lengths: bytes stored, and time of puts and gets, by compression
   ops [--keys 100000] [--io mapped|syscall]
                         so many puts and gets and nothing else, for a profiler
 
@@ -47,6 +51,7 @@ fn main() {
         Some("sync") => sync::run(&mut arguments),
         Some("keys") => keys::run(&mut arguments),
         Some("merge") => merge::run(&mut arguments),
+        Some("compression") => compression::run(&mut arguments),
         Some("ops") => ops::run(&mut arguments),
         // What `keys` starts as processes of their own.
         Some(keys::REOPEN) => keys::reopen(&mut arguments),

@@ -1,7 +1,7 @@
 //! Keys, values and orders that follow from a number, so that nothing of it has to be kept.
 
 /// A good mixer of 64 bits (the finaliser of SplitMix64): different numbers give different results.
-fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

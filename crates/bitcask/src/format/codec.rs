@@ -92,18 +92,19 @@ impl Record {
         &self.bytes[self.key_start..self.value_start]
     }
 
-    /// The value, as it is stored unless it came by [`Record::into_plain`]; no bytes when it was not read.
+    /// The value, as it is stored until [`Record::decompress`]; no bytes when it was not read.
     pub(crate) fn value(&self) -> &[u8] {
         &self.bytes[self.value_start..]
     }
 
-    /// The same record with its value, which was read and checked, as it was put. The header stays that of the stored one.
+    /// Puts the value as it was put in the place of the stored one, which was read and checked. The header stays that of
+    /// the stored one.
     #[inline]
-    pub(crate) fn into_plain(mut self) -> Result<Self, Defect> {
-        if let Some(algorithm) = self.header.compression {
-            compression::decompress(algorithm, &mut self.bytes, self.value_start)?;
+    pub(crate) fn decompress(&mut self) -> Result<(), Defect> {
+        match self.header.compression {
+            None => Ok(()),
+            Some(algorithm) => compression::decompress(algorithm, &mut self.bytes, self.value_start),
         }
-        Ok(self)
     }
 
     /// The length of the value as it was put, which is read and checked where it is compressed.

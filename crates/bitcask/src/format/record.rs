@@ -240,9 +240,14 @@ impl RecordHeader {
             Ok(kind) => kind,
             Err(defect) => return Some(Err(defect)),
         };
-        let compression_number = (flags & COMPRESSION) >> COMPRESSION_SHIFT;
-        let compression = Algorithm::from_number(compression_number);
-        let is_known = flags & !KNOWN_FLAGS == 0 && (compression.is_some() || compression_number == 0);
+        let (compression, is_known) = match (flags & COMPRESSION) >> COMPRESSION_SHIFT {
+            0 => (None, true),
+            number => {
+                let algorithm = Algorithm::from_number(number);
+                (algorithm, algorithm.is_some())
+            }
+        };
+        let is_known = is_known && flags & !KNOWN_FLAGS == 0;
         if !is_known && !matches!(kind, Kind::Ignorable(_)) {
             return Some(Err(Defect::newer(format!("record flags {flags:#04x}"))));
         }
