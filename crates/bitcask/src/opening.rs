@@ -253,6 +253,9 @@ impl Opening<'_> {
         let last_timestamp = plan.last_timestamp.max(manifest.highest_timestamp);
         let mut catalog = Catalog::new(manifest.clone());
         if leftovers.iter().any(|name| layout::parse(name) == Name::Backup) {
+            // Who made it may have been killed before the name of its MANIFEST was durable. Without both names the rest
+            // would be neither a backup nor a store.
+            dir.sync().map_err(|source| Error::io("sync", "the store's directory", source))?;
             // A backup that is written to is a store of its own, which no later backup may replace: that must be
             // as durable as the first write. The directory's sync comes with the manifest.
             remove(dir, [layout::BACKUP.to_owned()])?;

@@ -1,11 +1,15 @@
 //! The manifest on disk: read whole, replaced whole.
 //!
 //! ```text
-//! replace MANIFEST.bak by the old content
+//! stage the old content as MANIFEST.bak.tmp
 //! replace MANIFEST by the new content
 //! sync the directory
+//! rename MANIFEST.bak.tmp to MANIFEST.bak
 //! ```
 //! There is a whole MANIFEST at every moment. What it lists must be durable, names included, before it is replaced.
+//!
+//! Who made the first MANIFEST may have been killed before its name was durable, so MANIFEST.bak gets its name last: a power
+//! cut that kept that name and not the other would leave a store that looks as if its manifest had been taken away.
 
 use crate::error::{Error, Result};
 use crate::file::layout;
@@ -36,11 +40,19 @@ pub(crate) fn read_backup(dir: &dyn Dir) -> Result<Option<Manifest>> {
 
 /// Makes `new` the manifest.
 pub(crate) fn replace(dir: &dyn Dir, new: &Manifest) -> Result<(), ReplaceError> {
-    if let Some(old) = read_whole(dir, layout::MANIFEST).map_err(ReplaceError::Unchanged)? {
-        replace::replace(dir, layout::MANIFEST_BACKUP, &[&old])?;
+    let old = read_whole(dir, layout::MANIFEST).map_err(ReplaceError::Unchanged)?;
+    if let Some(old) = &old {
+        replace::stage(dir, layout::MANIFEST_BACKUP, &[old])?;
     }
     replace::replace(dir, layout::MANIFEST, &[&new.encode()])?;
-    dir.sync().map_err(|source| ReplaceError::InDoubt(Error::io("sync", "the store's directory", source)))
+    let synced = dir.sync();
+    synced.map_err(|source| ReplaceError::InDoubt(Error::io("sync", "the store's directory", source)))?;
+    if old.is_some() {
+        // The new manifest is in use, and nothing reads the old one but who mends a store by hand. If it cannot have its
+        // name, the one before it stays.
+        let _ = dir.rename(&layout::temporary(layout::MANIFEST_BACKUP), layout::MANIFEST_BACKUP);
+    }
+    Ok(())
 }
 
 fn read_whole(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {

@@ -7,7 +7,7 @@ use super::harness::Crash;
 use super::ledger::{self, STORE, State, by_tier};
 use crate::backup::{BackupReport, restore_on};
 use crate::options::Maintenance;
-use crate::vfs::sim::{CrashModel, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
+use crate::vfs::sim::{CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
 use crate::vfs::{DirAccess, Io};
 use crate::{Bitcask, Durability, Error, Options, RestoreReport, Result, verify};
 
@@ -523,6 +523,38 @@ fn a_backup_that_was_cut_short_in_its_last_step_is_finished_by_the_next_one() {
         finished += 1;
     }
     assert!(finished > 5, "{finished}");
+}
+
+/// A backup was killed between giving its MANIFEST that name and syncing the directory, and then opened for writing. That
+/// took the name for durable and removed `BACKUP`. When the power failed the removal was kept and the name was not, so
+/// the directory was neither a backup that could be finished nor a store.
+#[test]
+fn a_backup_is_durable_before_an_open_makes_it_a_store_of_its_own() {
+    let mut unfinished = 0;
+    for io in IOS {
+        let second = Second::new(io, true);
+        second.disk.keep_snapshots();
+        backup(&second.db, &second.disk).unwrap();
+        // The last change is that of the name.
+        let killed = second.disk.take_snapshots().pop().unwrap().1;
+        assert!(killed.exists("backup/MANIFEST"), "only the sync is missing");
+        let killed = killed.kill();
+        killed.keep_snapshots();
+        drop(open_at(&killed, BACKUP, options()).unwrap());
+        for (operation, moment) in killed.take_snapshots() {
+            for seed in 0..12 {
+                let left = moment.crash(seed, CrashModel::Random(DirOrder::AnySubset));
+                match state_at(&left, BACKUP) {
+                    Ok(state) => assert_eq!(state, second.new, "before {operation}, seed {seed}"),
+                    Err(error) => {
+                        assert_unfinished(&error);
+                        unfinished += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(unfinished > 3, "{unfinished}");
 }
 
 #[test]
