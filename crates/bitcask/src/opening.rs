@@ -94,6 +94,7 @@ fn create_manifest(dir: &dyn Dir, format: LogFormat) -> Result<Manifest> {
         next_file: FileId(FileId::FIRST.0 + 1),
         merged_through: 0,
         files: Vec::new(),
+        synced: None,
     };
     let mut catalog = Catalog::new(manifest.clone());
     catalog.install(dir, manifest, 0).map_err(MakeError::into_error)?;
@@ -224,7 +225,7 @@ impl Opening<'_> {
         let identity = manifest.identity();
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;
-        let plan = plan::plan(&files, &keydir)?;
+        let plan = plan::plan(&files, &keydir, manifest.synced)?;
         let mut recovery = recovery_of(&plan);
         let published = plan.last_timestamp;
         let end = plan.log.last().map_or(LogPosition::START, LogFile::end);
@@ -248,7 +249,7 @@ impl Opening<'_> {
         let identity = manifest.identity();
         let keydir = Keydir::new(identity.secret.0);
         let files = self.open_files(&manifest)?;
-        let plan = plan::plan(&files, &keydir)?;
+        let plan = plan::plan(&files, &keydir, manifest.synced)?;
         let mut recovery = recovery_of(&plan);
         let last_timestamp = plan.last_timestamp.max(manifest.highest_timestamp);
         let mut catalog = Catalog::new(manifest.clone());

@@ -255,7 +255,7 @@ impl Verification<'_> {
 
     /// Whether the files make one log that an open would accept.
     fn log(&mut self, files: &[Arc<DataFile>]) -> Result<()> {
-        let planned = plan::plan(files, &self.keydir);
+        let planned = plan::plan(files, &self.keydir, self.manifest.synced);
         if let Some(plan) = self.keep_damage(planned)? {
             self.footers(&plan)?;
             self.closed = plan.clean;

@@ -94,6 +94,8 @@ impl Moment {
         let mut manifest = Manifest {
             files: listed.map(|id| ListedFile { id, clean: clean_of(id) }).collect(),
             highest_timestamp: manifest.highest_timestamp.max(last_timestamp),
+            // The close marker in its last file claims more; and this moment may be older than the manifest.
+            synced: None,
             ..manifest.clone()
         };
         let mut end_file = None;

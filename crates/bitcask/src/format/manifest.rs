@@ -15,11 +15,12 @@
 //! | 8 | merged through: the oldest log position whose changes are still complete, as a timestamp |
 //! | 8 | count of files |
 //! | 16 each | file id, clean position (a timestamp): the data files in log order; the last is the empty successor |
+//! | 0 or 16 | a position up to which the log was synced before this manifest was written; not there before the first merge |
 //! | 4 | CRC-32C of everything before |
 
 use super::checksum::checksum;
 use super::file_header::{LogFormat, StoreId};
-use super::position::FileId;
+use super::position::{self, FileId, LogPosition};
 use super::{Defect, Reader, VERSION};
 
 const MAGIC: [u8; 8] = *b"bitcaskM";
@@ -60,6 +61,8 @@ pub(crate) struct Manifest {
     pub(crate) next_file: FileId,
     pub(crate) merged_through: u64,
     pub(crate) files: Vec<ListedFile>,
+    /// A sync had covered the log up to here when a merge dropped records because of later ones.
+    pub(crate) synced: Option<LogPosition>,
 }
 
 impl Manifest {
@@ -83,6 +86,9 @@ impl Manifest {
         for file in &self.files {
             bytes.extend_from_slice(&file.id.0.to_le_bytes());
             bytes.extend_from_slice(&file.clean.to_le_bytes());
+        }
+        if let Some(position) = self.synced {
+            bytes.extend_from_slice(&position.encode());
         }
         bytes.extend_from_slice(&checksum(&bytes).to_le_bytes());
         bytes
@@ -124,6 +130,7 @@ impl Manifest {
         for _ in 0..count {
             files.push(ListedFile { id: FileId(reader.u64()?), clean: reader.u64()? });
         }
+        let synced = reader.bytes().and_then(|bytes: [u8; position::LEN]| LogPosition::decode(&bytes));
         reader.bytes::<4>()?;
         let manifest = |format| Self {
             store,
@@ -134,6 +141,7 @@ impl Manifest {
             next_file,
             merged_through,
             files,
+            synced,
         };
         reader.is_empty().then(|| LogFormat::from_byte(format).map(manifest))
     }
@@ -153,19 +161,20 @@ mod tests {
             next_file: FileId(files + 1),
             merged_through: 0,
             files: (1..=files).map(|id| ListedFile { id: FileId(id), clean: id * 10 }).collect(),
+            synced: (files % 2 == 1).then_some(LogPosition { file: FileId(files), offset: 1 << 20 }),
         }
     }
 
     #[test]
     fn a_manifest_comes_back() {
-        for files in [0, 1, 2, 100] {
+        for files in [0, 1, 2, 99, 100] {
             assert_eq!(Manifest::decode(&manifest(files).encode()), Ok(manifest(files)));
         }
     }
 
     #[test]
     fn a_manifest_with_any_bit_flipped_or_any_byte_missing_or_added_is_refused() {
-        let bytes = manifest(2).encode();
+        let bytes = manifest(3).encode();
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

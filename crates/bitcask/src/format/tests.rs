@@ -244,6 +244,10 @@ impl<'a> Printer<'a> {
             self.field(8, format!("file id: {}", file.id));
             self.field(8, format!("clean position: {}", file.clean));
         }
+        if let Some(LogPosition { file, offset }) = manifest.synced {
+            self.field(8, format!("file id: {file}"));
+            self.field(8, format!("offset: {offset}"));
+        }
         self.checksum_from(0);
     }
 }

@@ -10,6 +10,7 @@ use crate::file::layout;
 use crate::format::footer::{Ending, Footer};
 use crate::format::hint;
 use crate::format::manifest::ListedFile;
+use crate::format::position::LogPosition;
 use crate::keydir::SHARD_COUNT;
 use crate::location::Location;
 use crate::merge::copy::{Copied, Pinned};
@@ -17,6 +18,7 @@ use crate::recovery::inventory::Inventory;
 use crate::status::MergeReport;
 use crate::store::{Store, WriteSide};
 use crate::vfs::{self, Access};
+use crate::writer::Writer;
 
 /// How many entries of one shard are exchanged before its lock is let go: some microseconds.
 const ENTRIES_AT_ONCE: usize = 256;
@@ -117,7 +119,10 @@ impl Store {
         clean: u64,
     ) -> Result<()> {
         // A record was dropped because of a later one: that must not be lost now.
-        let appended = side.writer().appended;
+        let (appended, end) = {
+            let writer = side.writer();
+            (writer.appended, self.end_of_keys(&writer))
+        };
         self.sync_through(side, appended)?;
         let last_timestamp = side.writer().timestamps.last();
         let mut catalog = self.catalog(side)?;
@@ -133,6 +138,7 @@ impl Store {
         let with_keys = footers.filter(|footer: &Footer| footer.values + footer.tombstones > 0);
         let merged_through = with_keys.map(|footer| footer.last_timestamp).max().unwrap_or(0);
         manifest.merged_through = manifest.merged_through.max(merged_through);
+        manifest.synced = end;
         let installed = catalog.install(&*self.dir, manifest, last_timestamp);
         installed.map_err(|error| side.make_failed(error))?;
         if let Some(output) = output {
@@ -142,6 +148,17 @@ impl Store {
         order.retain(|file| !inputs.iter().any(|input| input.id() == file.id()));
         order.splice(place..place, output.cloned());
         Ok(())
+    }
+
+    /// The end of the log, as a claim that holds as long as its file is listed: recovery drops a file without keys, whatever
+    /// was synced, so then it is the end of the file before.
+    fn end_of_keys(&self, writer: &Writer) -> Option<LogPosition> {
+        if writer.has_keys() {
+            return Some(writer.end());
+        }
+        let order = self.order();
+        let active = order.iter().position(|file| file.id() == writer.active.id())?;
+        active.checked_sub(1).map(|before| order[before].end())
     }
 
     /// Leads the keydir to the output wherever it still leads into the run. An entry that does leads to the newest record

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 1. scan every file without a footer as far as its records check, the last file first; gather the claims of
-//!    all files: positions that a returned sync had covered
+//!    all files and of the manifest: positions that a returned sync had covered
 //! 2. walk the files in order to the first that is not complete, or whose successor does not follow
 //! 3. the log ends there: at the first record, or the first value behind every claim, that does not check
 //! 4. if a claim lies behind that end: corruption of acknowledged data. Report it and change nothing.
@@ -92,9 +92,9 @@ pub(crate) struct Plan {
     pub(crate) last_timestamp: u64,
 }
 
-/// Reads `files`, which are in log order, and finds the end of the log.
-pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir) -> Result<Plan> {
-    let log = find_end(files, keydir, None)?;
+/// Reads `files`, which are in log order, and finds the end of the log. `synced` is what the manifest claims.
+pub(crate) fn plan(files: &[Arc<DataFile>], keydir: &Keydir, synced: Option<LogPosition>) -> Result<Plan> {
+    let log = find_end(files, keydir, None, synced)?;
     let last_timestamp = check_timestamps(&log)?;
     let (empty, lost) = sort_rest(&files[log.len()..])?;
     let (torn_tail, clean) = match log.last() {
@@ -116,24 +116,32 @@ pub(crate) fn follow(
     keydir: &Keydir,
     from: LogPosition,
 ) -> Result<(Vec<LogFile>, u64)> {
-    let log = find_end(files, keydir, Some(from))?;
+    // What the manifest claims was there when the store was opened.
+    let log = find_end(files, keydir, Some(from), None)?;
     let last_timestamp = check_timestamps(&log)?;
     Ok((log, last_timestamp))
 }
 
 /// The files of the log up to its end, as far as an earlier reading has not covered them.
-fn find_end(files: &[Arc<DataFile>], keydir: &Keydir, read_to: Option<LogPosition>) -> Result<Vec<LogFile>> {
+fn find_end(
+    files: &[Arc<DataFile>],
+    keydir: &Keydir,
+    read_to: Option<LogPosition>,
+    synced: Option<LogPosition>,
+) -> Result<Vec<LogFile>> {
     // The last first: what a later file says of an earlier one still holds when that is read.
     let readings = files.iter().rev().map(|file| Reading::take(file, keydir, read_to));
     let mut readings = readings.collect::<Result<Vec<_>>>()?;
     readings.reverse();
-    let furthest = furthest(files, readings.iter().flat_map(|reading| reading.claims.iter().copied()));
+    let claims = readings.iter().flat_map(|reading| reading.claims.iter().copied());
+    let furthest = furthest(files, claims.chain(synced));
     let links: Vec<_> = readings.iter().map(|reading| reading.link).collect();
     let begun: Vec<_> = readings.iter().map(Reading::has_begun).collect();
     let mut log: Vec<LogFile> = Vec::new();
     let mut end_defect = None;
     for (index, (file, reading)) in files.iter().zip(readings).enumerate() {
         if !begun[index] {
+            check_merged(file, &reading.content)?;
             break;
         }
         let synced = match furthest {
@@ -150,6 +158,9 @@ fn find_end(files: &[Arc<DataFile>], keydir: &Keydir, read_to: Option<LogPositio
         file.raise_synced_len(synced.min(content.len()));
         let next = links.get(index + 1).copied().flatten();
         let goes_on = begun.get(index + 1) == Some(&true) && goes_on(file, &content, next)?;
+        if !goes_on {
+            check_merged(file, &content)?;
+        }
         log.push(LogFile { file: Arc::clone(file), content, synced });
         if !goes_on {
             end_defect = defect;
@@ -244,6 +255,18 @@ fn goes_on(file: &DataFile, content: &Content, next: Option<LogPosition>) -> Res
         )),
         // Behind a cut, only what began after the cut follows; behind a torn tail, nothing.
         (_, Some(next)) => Ok(next.offset == len),
+    }
+}
+
+/// Refuses a log that ends in the output of a merge which has lost its own end: the footer was synced before a manifest
+/// listed it, and what it was made from is gone.
+fn check_merged(file: &DataFile, content: &Content) -> Result<()> {
+    match content {
+        Content::Scanned(_) if file.is_merge_output() => {
+            let what = "the end of a merged file is missing, though a sync had covered it";
+            Err(Error::corruption(file.name(), content.len(), what))
+        }
+        _ => Ok(()),
     }
 }
 

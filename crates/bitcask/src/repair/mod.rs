@@ -328,7 +328,7 @@ fn make_manifest(dir: &dyn Dir, path: &Path) -> Result<Option<RepairReport>> {
         DataFile::open(dir, listed.id, &manifest.identity(), slot, Access::Read, 0)
     };
     let files = manifest.files.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
-    plan::plan(&files, &Keydir::new(manifest.secret.0))?;
+    plan::plan(&files, &Keydir::new(manifest.secret.0), manifest.synced)?;
     if is_damaged {
         let renamed = dir.rename(layout::MANIFEST, layout::MANIFEST_DAMAGED);
         renamed.map_err(|source| Error::io("rename", layout::MANIFEST, source))?;

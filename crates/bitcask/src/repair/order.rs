@@ -100,6 +100,7 @@ pub(super) fn from_files(dir: &dyn Dir) -> Result<Option<Ordered>> {
         next_file: FileId(highest_id.0 + 2).max(old_next),
         merged_through: merged_through.unwrap_or(0),
         files: places.iter().map(|place| ListedFile { id: place.id, clean: 0 }).collect(),
+        synced: None,
     };
     Ok(Some(Ordered { manifest, superseded: superseded.into_iter().collect(), unfit }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::harness::{Crash, Depth, check_recovery, check_sound, open};
+use super::harness::{Crash, Depth, STORE, check_recovery, check_sound, open};
 use super::model::{History, Map, Stored, Write};
 use super::ways::Way;
 use crate::vfs::sim::{CrashModel, DirOrder, Random, SimClock, SimDisk};
@@ -180,6 +180,84 @@ fn a_first_manifest_that_only_the_cache_has_seen_is_durable_before_its_copy_has_
             }
         }
         assert!(lost > 20, "a first manifest is lost in {lost} cases only");
+    });
+}
+
+/// Where the records of a data file begin.
+fn header_len(way: Way, bytes: &[u8]) -> usize {
+    let line_ends = || bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    match way.format {
+        LogFormat::Binary => 68,
+        LogFormat::Json => line_ends().next().unwrap(),
+        LogFormat::Csv => line_ends().nth(1).unwrap(),
+    }
+}
+
+/// The store after a merge of its first file, whose output is the second last of the names; the last one has `later`.
+fn merged_then(way: Way, later: &[(&str, &str)]) -> (Store, String, String) {
+    let options = Options::new().max_file_size(4096).durability(Durability::Always);
+    let mut store = Store::new(way, options);
+    store.put("a", "1");
+    store.put("b", "2");
+    store.put("c", "3");
+    store.put("b", "4");
+    store.db().rotate().unwrap();
+    for (key, value) in later {
+        store.put(key, value);
+    }
+    assert_eq!(store.db().merge_chosen(|_| 0..1).unwrap().outputs, 1);
+    store.check();
+    let files = store.db().status().files;
+    let [output, active] = [0, 1].map(|index| files[index].name.clone());
+    (store, format!("{STORE}/{output}"), format!("{STORE}/{active}"))
+}
+
+fn open_error(disk: &SimDisk, store: &Store) -> String {
+    let error = open(disk, &store.clock, &store.options).map(|db| Map::of(&db)).unwrap_err();
+    assert!(error.is_corruption(), "{error}");
+    error.to_string()
+}
+
+/// A disk that lies about syncs lost the end of a merge's output, and the link in the file behind it. The open took
+/// the output for a file with a torn tail, though its inputs were gone: keys that had been durable for long were missing
+/// between others.
+#[test]
+fn a_merged_file_without_its_end_is_no_torn_tail() {
+    in_every_way(|way| {
+        let (store, output, active) = merged_then(way, &[]);
+        let (whole, behind) = (store.disk.read_file(&output), store.disk.read_file(&active));
+        let begun = behind[..header_len(way, &behind)].to_vec();
+        for len in header_len(way, &whole)..whole.len() {
+            let left = store.disk.crash(0, CrashModel::KeepAll);
+            left.write_file(&output, &whole[..len]);
+            left.write_file(&active, &begun);
+            let text = open_error(&left, &store);
+            assert!(text.contains(output.split('/').next_back().unwrap()), "{len}: {text}");
+        }
+    });
+}
+
+/// A disk that lies about syncs lost the file that was being written, after a merge had dropped records because of
+/// others in it. What was left was whole, so it was taken for the store: it had keys that were written after those that
+/// it lacked.
+#[test]
+fn a_log_that_lost_what_a_merge_relied_on_is_refused() {
+    in_every_way(|way| {
+        let (store, output, active) = merged_then(way, &[("a", "5")]);
+        let bytes = store.disk.read_file(&active);
+        for keeps_link in [false, true] {
+            let left = store.disk.crash(0, CrashModel::KeepAll);
+            let mut begun = bytes[..header_len(way, &bytes)].to_vec();
+            if keeps_link {
+                let last = bytes.windows(1).rposition(|byte| byte[0] != 0).unwrap();
+                // The last byte of the record about `a`.
+                begun = bytes[..last].to_vec();
+            }
+            left.write_file(&active, &begun);
+            let text = open_error(&left, &store);
+            assert!(text.contains("though a sync had covered what follows"), "{text}");
+        }
+        assert!(store.disk.exists(&output));
     });
 }
 
