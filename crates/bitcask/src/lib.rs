@@ -81,7 +81,9 @@ pub use modify::Update;
 pub use options::{Compression, Durability, Io, LogFormat, OpenMode, Options, PutOptions};
 pub use progress::Progress;
 pub use read::{Entry, Metadata, Value};
-pub use repair::{LostRange, Remedy, Repair, RepairReport, repair, repair_with};
+pub use repair::{
+    EditedLine, LostRange, Remedy, Repair, RepairReport, edited_lines, repair, repair_with, seal_lines,
+};
 pub use snapshot::Snapshot;
 pub use status::{Damage, FileState, FileStatus, MergeReport, MergeVerdict, Recovery, Status, TornTail};
 pub use verify::{VerifyReport, verify, verify_with};

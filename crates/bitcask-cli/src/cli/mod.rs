@@ -20,7 +20,9 @@ pub(crate) use self::key::{DeleteArgs, ExpireArgs, GetArgs, KeyArgs, PutArgs};
 pub(crate) use self::listing::{ListingArgs, SelectionArgs};
 pub(crate) use self::shared::StoreArgs;
 pub(crate) use self::transfer::{BatchArgs, ExportArgs, ImportArgs, OtherSide};
-pub(crate) use self::upkeep::{BackupArgs, ConvertArgs, DumpArgs, MergeArgs, RepairArgs, RestoreArgs};
+pub(crate) use self::upkeep::{
+    BackupArgs, ConvertArgs, DumpArgs, MergeArgs, RepairArgs, RestoreArgs, SealLineArgs,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -136,6 +138,12 @@ pub(crate) enum Verb {
     /// Without an option nothing is changed, and the exit code is 3 when there is damage. Where there is a backup, restore
     /// it: that is better than any of these.
     Repair(RepairArgs),
+    /// List the lines of a text store that were edited by hand, or give them new checksums
+    ///
+    /// Close the store before it is edited. Without FILE and without `--all` nothing is changed: each line that does not
+    /// fit its checksum is listed, with what it says, and the exit code is 3 when there is any. Sealing a line makes what
+    /// it says what the store holds, an edit and damage alike. The file as it was is kept as FILE.damaged.
+    SealLine(SealLineArgs),
     /// Copy all keys of a store into a new one in another log format, or with other compression
     ///
     /// Values, timestamps and expiries are kept; old values and deleted keys are left behind. The new store is verified.

@@ -1,4 +1,4 @@
-//! `dump merge backup restore repair convert`: the files of a store. (`status`, `verify` and `needs-merge` take no more
+//! `dump merge backup restore repair seal-line convert`: the files of a store. (`status`, `verify` and `needs-merge` take no more
 //! than a store.)
 
 use std::path::PathBuf;
@@ -72,6 +72,21 @@ pub(crate) struct RepairArgs {
     /// nothing, and a key whose deletion cannot be read is back.
     #[arg(long, value_name = "NEW_DIR", group = "how")]
     pub(crate) salvage: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SealLineArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The data file, by its name in the store
+    #[arg(requires = "lines")]
+    pub(crate) file: Option<String>,
+    /// The numbers of all edited lines of that file, from 1
+    #[arg(value_name = "LINE")]
+    pub(crate) lines: Vec<u64>,
+    /// Seal all lines of all files that do not fit
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]

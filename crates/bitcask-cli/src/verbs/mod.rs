@@ -16,6 +16,7 @@ mod put;
 mod repair;
 mod restore;
 mod scan;
+mod seal_line;
 mod status;
 mod ttl;
 mod verify;
@@ -48,6 +49,7 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::NeedsMerge(args) => needs_merge::needs_merge(args),
         Verb::Backup(args) => backup::backup(args),
         Verb::Repair(args) => repair::repair(args),
+        Verb::SealLine(args) => seal_line::seal_line(args),
         Verb::Restore(args) => restore::restore(args),
         Verb::Convert(args) => convert::convert(args),
         Verb::Bench(args) => bench::bench(args),

@@ -15,7 +15,7 @@ use crate::progress::Progress;
 struct Report {
     torn_tail: Option<TornTailReport>,
     damage: Vec<DamageReport>,
-    /// The options that would help.
+    /// The options or verbs that would help.
     remedies: Vec<&'static str>,
     lost: Vec<LostReport>,
     salvaged: u64,
@@ -56,6 +56,7 @@ fn option(remedy: Remedy) -> &'static str {
         Remedy::CutTail => "--cut-tail",
         Remedy::Hints => "--hints",
         Remedy::Manifest => "--manifest",
+        Remedy::SealLines => "seal-line",
         Remedy::Salvage => "--salvage",
         _ => "a newer version of this command",
     }

@@ -19,4 +19,5 @@ mod pipes;
 mod real_tree;
 mod repair;
 mod run;
+mod seal_line;
 mod tree;

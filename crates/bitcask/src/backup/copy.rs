@@ -13,7 +13,7 @@ use crate::vfs::{self, Access, Dir, File};
 const PIECE: usize = 1 << 20;
 
 /// A file to be made: the front of another one, or bytes.
-pub(super) struct FileCopy {
+pub(crate) struct FileCopy {
     /// The file to be made.
     name: String,
     source: Source,
@@ -28,7 +28,7 @@ enum Source {
 
 impl FileCopy {
     /// The first `len` bytes of a data file, beside its place.
-    pub(super) fn of_data(file: &DataFile, len: u64) -> Self {
+    pub(crate) fn of_data(file: &DataFile, len: u64) -> Self {
         let source = Source::File { name: file.name().to_owned(), file: file.file(), len };
         Self { name: layout::temporary(file.name()), source, is_counted: true }
     }
@@ -53,8 +53,13 @@ impl FileCopy {
         self
     }
 
+    /// The same copy, under this name.
+    pub(crate) fn named(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     /// Bytes of the file to be made.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match &self.source {
             Source::File { len, .. } => *len,
             Source::Bytes(bytes) => bytes.len() as u64,
@@ -67,7 +72,7 @@ impl FileCopy {
     }
 
     /// Makes the file in `dir`, which lies at `path`, and syncs it.
-    pub(super) fn run(&self, dir: &dyn Dir, path: &Path, meter: &mut Meter<'_>) -> Result<()> {
+    pub(crate) fn run(&self, dir: &dyn Dir, path: &Path, meter: &mut Meter<'_>) -> Result<()> {
         let failed = |operation| {
             let file = path.join(&self.name).display().to_string();
             move |source| Error::io(operation, file, source)

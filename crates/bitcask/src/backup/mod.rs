@@ -22,7 +22,7 @@
 //!
 //! A read-only handle backs up what it sees: the store as it was when it was opened. It takes no lock of the store.
 
-mod copy;
+pub(crate) mod copy;
 mod moment;
 mod restore;
 pub(crate) mod target;

@@ -47,6 +47,23 @@ impl DataFile {
     /// The first `map_len` bytes are mapped where the directory can map.
     pub(crate) fn create(dir: &dyn Dir, header: FileHeader, slot: Slot, map_len: u64) -> Result<Arc<Self>> {
         let name = layout::data(header.id, header.format);
+        Self::create_as(dir, name, header, slot, map_len)
+    }
+
+    /// Creates a text file beside the place of the one that it is to replace, where an unfinished one may lie.
+    pub(crate) fn create_staged(dir: &dyn Dir, header: FileHeader) -> Result<Arc<Self>> {
+        let name = layout::temporary(&layout::data(header.id, header.format));
+        vfs::remove_if_present(dir, &name).map_err(|source| Error::io("remove", &name, source))?;
+        Self::create_as(dir, name, header, Slot::FIRST, 0)
+    }
+
+    fn create_as(
+        dir: &dyn Dir,
+        name: String,
+        header: FileHeader,
+        slot: Slot,
+        map_len: u64,
+    ) -> Result<Arc<Self>> {
         let failed = |operation| {
             let name = name.clone();
             move |source| Error::io(operation, name, source)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `LOCK` | held locked by the one writer |
 //! | `MANIFEST`, `MANIFEST.bak` | what the store consists of, and the generation before it |
-//! | `MANIFEST.damaged` | what a repair has put aside |
+//! | `MANIFEST.damaged`, a data file with `.damaged` | what a repair has put aside |
 //! | `NNNNNNNNNN.data` | data file, by its id in at least ten digits; `.jsonl` and `.csv` in the text formats |
 //! | `NNNNNNNNNN.hint` | the hint file of that data file |
 //! | `BACKUP` | says that the directory is a backup, and of which store |
@@ -16,9 +16,9 @@ use crate::format::position::FileId;
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const MANIFEST: &str = "MANIFEST";
 pub(crate) const MANIFEST_BACKUP: &str = "MANIFEST.bak";
-pub(crate) const MANIFEST_DAMAGED: &str = "MANIFEST.damaged";
 pub(crate) const BACKUP: &str = "BACKUP";
 const TEMPORARY: &str = ".tmp";
+const DAMAGED: &str = ".damaged";
 const HINT: &str = ".hint";
 /// What mkfs leaves in the root of a file system, which may well be the store's directory.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -67,6 +67,11 @@ pub(crate) fn finished(name: &str) -> Option<&str> {
     name.strip_suffix(TEMPORARY)
 }
 
+/// What a repair puts a file aside as.
+pub(crate) fn damaged(name: &str) -> String {
+    format!("{name}{DAMAGED}")
+}
+
 /// What `name` stands for. Strict: only what this file would build is the store's.
 pub(crate) fn parse(name: &str) -> Name {
     match name {
@@ -74,13 +79,19 @@ pub(crate) fn parse(name: &str) -> Name {
         MANIFEST => return Name::Manifest,
         MANIFEST_BACKUP => return Name::ManifestBackup,
         BACKUP => return Name::Backup,
-        LOST_AND_FOUND | MANIFEST_DAMAGED => return Name::Harmless,
+        LOST_AND_FOUND => return Name::Harmless,
         _ => {}
     }
     if let Some(finished) = finished(name) {
         return match parse(finished) {
             Name::Manifest | Name::ManifestBackup | Name::Backup | Name::Hint(_) => Name::Temporary,
             Name::Data(id, _) => Name::Staged(id),
+            _ => Name::Foreign,
+        };
+    }
+    if let Some(damaged) = name.strip_suffix(DAMAGED) {
+        return match parse(damaged) {
+            Name::Manifest | Name::Data(..) => Name::Harmless,
             _ => Name::Foreign,
         };
     }
@@ -109,11 +120,13 @@ mod tests {
             assert_eq!(parse(&hint(FileId(id))), Name::Hint(FileId(id)));
             assert_eq!(parse(&temporary(&hint(FileId(id)))), Name::Temporary);
             assert_eq!(parse(&temporary(&data(FileId(id), LogFormat::Json))), Name::Staged(FileId(id)));
+            assert_eq!(parse(&damaged(&data(FileId(id), LogFormat::Csv))), Name::Harmless);
         }
         assert_eq!(parse(LOCK), Name::Lock);
         assert_eq!(parse(MANIFEST), Name::Manifest);
         assert_eq!(parse(MANIFEST_BACKUP), Name::ManifestBackup);
         assert_eq!(parse(BACKUP), Name::Backup);
+        assert_eq!(parse(&damaged(MANIFEST)), Name::Harmless);
         for name in [MANIFEST, MANIFEST_BACKUP, BACKUP] {
             assert_eq!(parse(&temporary(name)), Name::Temporary);
         }
@@ -135,6 +148,10 @@ mod tests {
             "notes.txt",
             "0000000001.data.tmp.tmp",
             "LOCK.tmp",
+            "LOCK.damaged",
+            "0000000001.hint.damaged",
+            "0000000001.csv.damaged.tmp",
+            "0000000001.csv.tmp.damaged",
             ".tmp",
             "",
             "99999999999999999999.data",

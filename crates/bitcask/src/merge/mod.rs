@@ -23,7 +23,7 @@ use std::sync::{Arc, PoisonError};
 
 use self::copy::{Copied, Copier, CopyError};
 pub(crate) use self::facts::{Survey, facts_of};
-use self::output::Output;
+pub(crate) use self::output::Output;
 pub(crate) use self::plan::{FileFacts, Thoroughness, judge};
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;

@@ -6,6 +6,7 @@
 mod order;
 mod records;
 mod salvage;
+mod seal;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,11 @@ use crate::status::{Damage, TornTail};
 use crate::verify;
 use crate::vfs::os::OsVfs;
 use crate::vfs::{self, Access, Dir, DirAccess, Io, Vfs};
+
+pub use seal::{EditedLine, edited_lines, seal_lines};
+
+#[cfg(test)]
+pub(crate) use seal::{edited_lines_on, seal_lines_on};
 
 /// What [`repair`] is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +90,8 @@ pub enum Remedy {
     Hints,
     /// [`Repair::Manifest`].
     Manifest,
+    /// [`seal_lines`], if the damaged lines of a text store are what somebody has written there.
+    SealLines,
     /// Restoring a backup; or [`Repair::Salvage`] where there is none.
     Salvage,
 }
@@ -222,6 +230,10 @@ fn damage_of(file: String, error: Error) -> Damage {
 
 fn examine(dir: &dyn Dir, watcher: Watcher<'_>) -> Result<Option<RepairReport>> {
     let Some((manifest, mut report)) = read_or_order(dir)? else { return Ok(None) };
+    let is_text = manifest.format.syntax().is_some();
+    if is_text && seal::edited_lines_in(dir, &manifest)?.iter().any(|line| line.can_be_sealed) {
+        report.remedies.push(Remedy::SealLines);
+    }
     let (verified, _) = verify::verify_listed(dir, manifest, watcher)?;
     if verified.torn_tail.is_some() {
         report.remedies.push(Remedy::CutTail);
@@ -330,7 +342,7 @@ fn make_manifest(dir: &dyn Dir, path: &Path) -> Result<Option<RepairReport>> {
     let files = manifest.files.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
     plan::plan(&files, &Keydir::new(manifest.secret.0), manifest.synced)?;
     if is_damaged {
-        let renamed = dir.rename(layout::MANIFEST, layout::MANIFEST_DAMAGED);
+        let renamed = dir.rename(layout::MANIFEST, &layout::damaged(layout::MANIFEST));
         renamed.map_err(|source| Error::io("rename", layout::MANIFEST, source))?;
     }
     manifest_file::replace(dir, &manifest).map_err(ReplaceError::into_error)?;

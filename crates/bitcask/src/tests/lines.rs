@@ -134,7 +134,9 @@ fn errors_and_reports_name_the_line() {
         let at = content.windows(8).position(|window| window == b"value 02").unwrap();
         let line = content[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
         disk.overwrite(file, at as u64, b"VALUE 02");
-        let named = format!("line {line}: the line does not fit its checksum");
+        let named = format!(
+            "line {line}: the line does not fit its checksum; if it was edited by hand, see `bitcask seal-line`"
+        );
         let dir = disk.vfs().open_dir(STORE.as_ref(), DirAccess::ReadOnly).unwrap();
         let report = verify::verify_dir(&*dir, &mut |_| {}).unwrap().unwrap();
         assert!(report.damage.iter().any(|damage| damage.what == named), "{:?}", report.damage);

@@ -26,6 +26,7 @@ mod model;
 mod regressions;
 mod repair;
 mod restore;
+mod seal;
 mod snapshot;
 mod stories;
 mod story;

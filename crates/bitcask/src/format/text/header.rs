@@ -6,7 +6,7 @@
 use data_encoding::HEXLOWER;
 
 use super::members::{self, Members};
-use super::{Syntax, csv, does_not_fit, json};
+use super::{Syntax, csv, json};
 use crate::format::checksum::checksum;
 use crate::format::file_header::{FileHeader, INPUTS_MAX, LogFormat, StoreId};
 use crate::format::position::FileId;
@@ -99,7 +99,7 @@ pub(crate) fn decode(syntax: Syntax, bytes: &[u8]) -> Result<(FileHeader, usize)
     let len = super::line_len(rest).ok_or_else(|| Defect::damaged("it ends within its header"))?;
     let line = &rest[..len];
     if checksum(&line[syntax.covered_start()..len - 1]) != stored {
-        return Err(does_not_fit());
+        return Err(Defect::damaged("the file header does not fit its checksum"));
     }
     let header = header(Members(syntax.members(line)?))?;
     Ok((header, syntax.column_line().len() + len))

@@ -138,7 +138,7 @@ fn text_len_max(bytes: &[u8]) -> usize {
 }
 
 pub(crate) fn does_not_fit() -> Defect {
-    Defect::damaged("the line does not fit its checksum")
+    Defect::damaged("the line does not fit its checksum; if it was edited by hand, see `bitcask seal-line`")
 }
 
 pub(crate) fn not_ended() -> Defect {
@@ -205,6 +205,21 @@ impl Text {
             return Err(does_not_fit());
         }
         members::record(self.syntax.members(line)?)
+    }
+
+    /// Reads a line whatever its checksum says, as one that was edited by hand: the record about a key that it would be.
+    pub(crate) fn decode_edited(self, line: &[u8]) -> Result<Record, Defect> {
+        let content = line.strip_suffix(b"\n").ok_or_else(not_ended)?;
+        // As some editors end a line.
+        let content = content.strip_suffix(b"\r").unwrap_or(content);
+        let line = [content, b"\n"].concat();
+        let record = members::record(self.syntax.members(&line)?)?;
+        if record.header.kind.has_key() {
+            return Ok(record);
+        }
+        let what =
+            format!("a {} is the log's own, and is not to be edited: undo that", record.header.kind.name());
+        Err(Defect::damaged(what))
     }
 
     /// Decodes the first line of `bytes`.
