@@ -238,7 +238,9 @@ fn visit(
         match scanner.next()? {
             Scanned::End => return Ok(()),
             Scanned::Record(record) => visit(Line::Sound(record))?,
-            Scanned::Defect(defect @ Defect::Newer(_)) => return Err(file.defect_at(defect, offset).into()),
+            Scanned::Defect(defect @ (Defect::Newer(_) | Defect::MissingFeature(_))) => {
+                return Err(file.defect_at(defect, offset).into());
+            }
             Scanned::Defect(Defect::Damaged(_)) => {
                 let line = read_line(file, offset, end)?;
                 visit(Line::Edited { number, read: text.decode_edited(&line) })?;
