@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::harness::{Crash, check_sound};
 use super::ledger::{self, STORE, State, by_tier};
-use super::ways::Way;
+use super::ways::{Way, compressions};
 use crate::repair::{edited_lines_on, repair_on, seal_lines_on};
 use crate::vfs::sim::{CrashModel, Failure, Random, Repeat, SimClock, SimDisk};
-use crate::{Durability, EditedLine, Error, Options, Remedy, Repair, Result};
+use crate::{Compression, Durability, EditedLine, Error, Options, Remedy, Repair, Result};
 
 const KEYS: usize = 7;
 const WAYS: [Way; 2] = [Way::JSON, Way::CSV];
@@ -387,5 +387,42 @@ fn whichever_call_of_a_sealing_fails_nothing_is_lost() {
             }
         }
         assert!(failed > calls, "{failed} of {calls}");
+    }
+}
+
+/// The checksum of a compressed value is made anew with the line, so nothing else would tell that it is none.
+#[test]
+fn a_compressed_value_is_sealed_only_if_it_decompresses() {
+    for (way, compression) in
+        WAYS.into_iter().flat_map(|way| compressions().into_iter().map(move |compression| (way, compression)))
+    {
+        let disk = way.disk();
+        let db = ledger::open(&disk, &options(way).compression(compression)).unwrap();
+        let value = "compressed ".repeat(60);
+        db.put("key0", &value).unwrap();
+        db.close().unwrap();
+        let state = State::from([("key0".to_owned(), value)]);
+        let kept = disk.fork();
+        // The line as another tool writes it.
+        let (from, to) = if way == Way::JSON { ("\"key0\"", " \"key0\"") } else { (",key0,", ",\"key0\",") };
+        let (file, line) = edit(&kept, from, to);
+        seal(&kept, &file, &[line]).unwrap();
+        check(&kept, way, &state, "the same value");
+        if compression == Compression::None {
+            continue;
+        }
+        let text = String::from_utf8(disk.read_file(&file)).unwrap();
+        let found = text.split_inclusive('\n').find(|line| line.contains("key0")).unwrap();
+        // The plain length, with which the stored value begins.
+        let start = if way == Way::JSON {
+            found.find("value64").unwrap() + 10
+        } else {
+            found.rfind(',').unwrap() + 1
+        };
+        let cut = format!("{}AAAA{}", &found[..start], &found[start + 4..]);
+        let (file, line) = edit(&disk, found, &cut);
+        assert!(!edited(&disk)[0].can_be_sealed, "{compression:?}: {cut}");
+        let error = seal(&disk, &file, &[line]).unwrap_err();
+        assert!(error.to_string().contains("decompress"), "{error}");
     }
 }

@@ -21,6 +21,7 @@ mod tests;
 use super::Defect;
 use super::checksum::extend;
 use super::codec::{LogRecord, Record};
+use super::compression;
 use super::payload;
 use super::record::{Kind, RecordHeader, Seed};
 use members::Member;
@@ -214,6 +215,10 @@ impl Text {
         let content = content.strip_suffix(b"\r").unwrap_or(content);
         let line = [content, b"\n"].concat();
         let record = members::record(self.syntax.members(&line)?)?;
+        if let Some(algorithm) = record.header.compression {
+            // Its checksum will fit whatever was written there, and could not tell.
+            compression::decompress(algorithm, &mut record.value().to_vec(), 0)?;
+        }
         if record.header.kind.has_key() {
             return Ok(record);
         }
