@@ -19,7 +19,7 @@ use crate::options::{Io, Maintenance, Options, PutOptions};
 use crate::progress::{self, Progress};
 use crate::read::{Entry, Metadata, Value};
 use crate::snapshot::Snapshot;
-use crate::status::{MergeReport, Status};
+use crate::status::{ClearReport, MergeReport, Status};
 use crate::store::Store;
 use crate::threads::Threads;
 use crate::vfs::Vfs;
@@ -471,6 +471,30 @@ impl Bitcask {
     /// ends, nothing is lost, and what was merged before stays merged.
     pub fn merge(&self) -> Result<MergeReport> {
         self.store().merge()
+    }
+
+    /// Removes all keys in one step, and durably at any [`Durability`](crate::Durability): after a crash all of them are
+    /// there, or none. However many there are, it takes the time of a few syncs, and of removing the files. Other writes wait
+    /// meanwhile, and a merge in progress ends. Snapshots see what they saw; the space that this takes is free when the
+    /// last of them is dropped.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = bitcask::open(dir.path(), bitcask::Options::default())?;
+    /// db.put("a", "1")?;
+    /// db.put("b", "2")?;
+    /// let before = db.snapshot();
+    /// assert_eq!(db.clear()?.keys, 2);
+    /// assert!(db.is_empty() && !db.contains("a")?);
+    /// assert_eq!(before.keys().count(), 2);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// After an error all keys are there, with one exception: when the directory cannot be synced, only the next open knows.
+    /// The store is poisoned then.
+    pub fn clear(&self) -> Result<ClearReport> {
+        self.store().clear()
     }
 
     /// Merges the files that `choose` picks of so many immutable ones, oldest first, worth it or not.

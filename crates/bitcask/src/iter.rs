@@ -28,10 +28,12 @@ impl Walk {
     fn fill_page(&mut self, from: Digest) {
         let store = &self.view.store;
         // The keydir first: what leaves it meanwhile is among the versions by then.
-        self.next = store.keydir.page(from, PAGE, &mut self.page);
+        let next = store.keydir.page(from, PAGE, &mut self.page);
         let in_keydir = self.page.len();
-        store.versions.page(from, self.next, &mut self.page);
+        self.next = store.versions.page(from, next, PAGE, &mut self.page);
         if self.page.len() > in_keydir {
+            let end = self.next;
+            self.page.retain(|&(digest, _)| end.is_none_or(|end| digest < end));
             self.page.sort_unstable_by_key(|&(digest, _)| digest);
             self.page.dedup_by_key(|&mut (digest, _)| digest);
         }

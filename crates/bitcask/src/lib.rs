@@ -22,6 +22,7 @@ mod backup;
 mod batch;
 mod catalog;
 mod changes;
+mod clear;
 mod clock;
 mod closing;
 mod commit;
@@ -85,5 +86,7 @@ pub use repair::{
     EditedLine, LostRange, Remedy, Repair, RepairReport, edited_lines, repair, repair_with, seal_lines,
 };
 pub use snapshot::Snapshot;
-pub use status::{Damage, FileState, FileStatus, MergeReport, MergeVerdict, Recovery, Status, TornTail};
+pub use status::{
+    ClearReport, Damage, FileState, FileStatus, MergeReport, MergeVerdict, Recovery, Status, TornTail,
+};
 pub use verify::{VerifyReport, verify, verify_with};

@@ -10,11 +10,13 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
+use crate::file::layout;
 use crate::format::footer::Ending;
 use crate::location::Slot;
 use crate::options::Durability;
 use crate::recovery::inventory::Inventory;
 use crate::store::{Store, WriteSide};
+use crate::vfs;
 use crate::writer::Placement;
 
 impl Store {
@@ -42,6 +44,13 @@ impl Store {
             what: "the table of open files",
             remedy: "merge the store, or raise max_file_size",
         })
+    }
+
+    /// Removes files that are no part of the store any more. Returns the names of those that could not be removed: the next
+    /// open tries again.
+    pub(crate) fn remove_files(&self, gone: &[Arc<DataFile>]) -> Vec<String> {
+        let names = gone.iter().flat_map(|file| [file.name().to_owned(), layout::hint(file.id())]);
+        names.filter(|name| vfs::remove_if_present(&*self.dir, name).is_err()).collect()
     }
 
     /// The catalog lock, unless an earlier failure forbids to change anything.

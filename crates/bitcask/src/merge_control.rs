@@ -18,10 +18,27 @@ pub(crate) struct MergeControl {
 struct State {
     paused: bool,
     stopped: bool,
+    /// Count of those who wait for the merge in progress to end.
+    interruptions: usize,
     /// Files that could not be read whole, and why.
     quarantined: BTreeMap<FileId, String>,
     /// Why the last merge ended early, if it did.
     failure: Option<String>,
+}
+
+impl State {
+    fn must_end(&self) -> bool {
+        self.stopped || self.interruptions > 0
+    }
+}
+
+/// As long as it lives no merge goes on.
+pub(crate) struct Interruption<'a>(&'a MergeControl);
+
+impl Drop for Interruption<'_> {
+    fn drop(&mut self) {
+        self.0.state().interruptions -= 1;
+    }
 }
 
 impl MergeControl {
@@ -29,6 +46,21 @@ impl MergeControl {
     pub(crate) fn stop(&self) {
         self.state().stopped = true;
         self.changed.notify_all();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state().stopped
+    }
+
+    /// Ends the merge in progress, and those that begin before the guard is dropped.
+    pub(crate) fn interrupt(&self) -> Interruption<'_> {
+        self.state().interruptions += 1;
+        self.changed.notify_all();
+        Interruption(self)
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.state().interruptions > 0
     }
 
     pub(crate) fn set_paused(&self, paused: bool) {
@@ -45,11 +77,11 @@ impl MergeControl {
         let mut state = self.state();
         if !delay.is_zero() {
             let waited =
-                self.changed.wait_timeout_while(state, delay, |state| !state.stopped && !state.paused);
+                self.changed.wait_timeout_while(state, delay, |state| !state.must_end() && !state.paused);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let waited = self.changed.wait_while(state, |state| state.paused && !state.stopped);
-        !waited.unwrap_or_else(PoisonError::into_inner).stopped
+        let waited = self.changed.wait_while(state, |state| state.paused && !state.must_end());
+        !waited.unwrap_or_else(PoisonError::into_inner).must_end()
     }
 
     pub(crate) fn quarantine(&self, file: FileId, reason: String) {
@@ -126,6 +158,9 @@ mod tests {
             assert!(waiting.join().unwrap());
         });
         control.set_paused(true);
+        let interruption = control.interrupt();
+        assert!(!control.wait(Duration::from_secs(3600)));
+        drop(interruption);
         control.stop();
         assert!(!control.wait(Duration::from_secs(3600)));
     }

@@ -227,7 +227,8 @@ impl Opening<'_> {
         let files = self.open_files(&manifest)?;
         let plan = plan::plan(&files, &keydir, manifest.synced)?;
         let mut recovery = recovery_of(&plan);
-        let published = plan.last_timestamp;
+        // That of a clear is in no record.
+        let published = plan.last_timestamp.max(manifest.merged_through);
         let end = plan.log.last().map_or(LogPosition::START, LogFile::end);
         let Manifest { generation, merged_through, .. } = manifest;
         let followed = Followed { generation, end, merged_through, is_half_way: false };

@@ -60,7 +60,8 @@ impl Store {
             self.versions.take(before);
             followed.is_half_way = true;
         }
-        let timestamp = news.timestamp.max(before);
+        // That of a clear is in no record.
+        let timestamp = news.timestamp.max(news.merged_through).max(before);
         let News { generation, merged_through, end, .. } = news;
         let files = news.files.clone();
         self.take_in(news, before)?;

@@ -162,6 +162,20 @@ pub struct MergeReport {
     pub not_removed: Vec<String>,
 }
 
+/// What a clear did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClearReport {
+    /// Count of keys that were removed; one that had expired counts unless it was reaped.
+    pub keys: u64,
+    /// Count of data files that are no part of the store any more.
+    pub files: u64,
+    /// Bytes written to them.
+    pub bytes: u64,
+    /// Files that are no part of the store any more but could not be removed: the next open tries again.
+    pub not_removed: Vec<String>,
+}
+
 /// What a data file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

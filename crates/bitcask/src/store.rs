@@ -7,7 +7,7 @@
 //! | 0 | `WriteSide::merging` | whose turn it is to merge | yes |
 //! | 1 | `WriteSide::sealing` | the oldest file without a footer | yes |
 //! | 2 | `WriteSide::catalog` | the manifest, and which files there are | yes |
-//! | 3 | `WriteSide::writer` | the end of the log, and the counts of live records | only the record being appended |
+//! | 3 | `WriteSide::writer` | the end of the log, and the counts of live records | only the record being appended; a clear replaces the manifest |
 //! | 4 | the syncer's state | whose turn it is to sync | no |
 //! | 5 | `Store::order` | the files in log order, for reports | no |
 //! | 6 | a shard of the keydir | its entries | no |

@@ -9,15 +9,19 @@
 //! - Of one key they ascend. The first that was superseded after a snapshot's timestamp is the one it sees, if its record is
 //!   not newer than the snapshot itself: then the key had none.
 //! - What no snapshot sees is not kept.
+//!
+//! A clear supersedes all entries at once. They are kept as they are, as a whole, together with their files, which are
+//! no part of the store any more.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::keydir::Digest;
-use crate::location::Location;
+use crate::file::data_file::DataFile;
+use crate::keydir::{Digest, Taken};
+use crate::location::{Location, Slot};
 
 #[derive(Default)]
 pub(crate) struct Versions {
@@ -32,6 +36,16 @@ struct State {
     /// Timestamps of the snapshots, and how many have each.
     taken: BTreeMap<u64, usize>,
     older: BTreeMap<Digest, Vec<Version>>,
+    /// What clears have taken away, oldest first.
+    cleared: Vec<Cleared>,
+}
+
+struct Cleared {
+    entries: Taken,
+    /// Held, so that their slots are not used again.
+    files: Vec<Arc<DataFile>>,
+    /// The timestamp of the clear.
+    at: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +73,11 @@ impl Versions {
         }
         self.snapshots.fetch_sub(1, Ordering::AcqRel);
         let oldest = state.taken.keys().next().copied();
+        // Large, perhaps: let go of when others need not wait any more.
+        let unseen: Vec<Cleared> = state
+            .cleared
+            .extract_if(.., |cleared| oldest.is_none_or(|oldest| cleared.at <= oldest))
+            .collect();
         match oldest {
             None => state.older.clear(),
             Some(oldest) if oldest > timestamp => state.older.retain(|_, versions| {
@@ -67,6 +86,8 @@ impl Versions {
             }),
             Some(_) => {}
         }
+        drop(state);
+        drop(unseen);
         oldest.is_none()
     }
 
@@ -91,25 +112,61 @@ impl Versions {
         }
     }
 
+    /// Keeps all entries that a clear takes away, and their files, if there is any snapshot; gives them back otherwise.
+    /// Under the locks of all shards.
+    pub(crate) fn keep_all(&self, entries: Taken, files: Vec<Arc<DataFile>>, at: u64) -> Option<Taken> {
+        let mut state = self.state();
+        if state.taken.is_empty() {
+            return Some(entries);
+        }
+        state.cleared.push(Cleared { entries, files, at });
+        None
+    }
+
+    /// A file that a clear has taken away, by its slot.
+    pub(crate) fn file(&self, slot: Slot) -> Option<Arc<DataFile>> {
+        let state = self.state();
+        let mut files = state.cleared.iter().flat_map(|cleared| &cleared.files);
+        files.find(|file| file.slot() == slot).cloned()
+    }
+
     /// The version that a snapshot at `timestamp` sees, if it is an older one and its record is not newer than that.
     pub(crate) fn older(&self, digest: Digest, timestamp: u64) -> Option<Location> {
         if !self.any_snapshot() {
             return None;
         }
         let state = self.state();
-        let versions = state.older.get(&digest)?;
-        versions.iter().find(|version| version.superseded_at > timestamp).map(|version| version.location)
+        let versions = state.older.get(&digest).map_or(&[][..], Vec::as_slice);
+        let version = versions.iter().find(|version| version.superseded_at > timestamp);
+        // The first thing after the snapshot counts: the write that superseded this version, or a clear.
+        let is_first = |cleared: &&Cleared| {
+            cleared.at > timestamp && version.is_none_or(|version| cleared.at < version.superseded_at)
+        };
+        let cleared = state.cleared.iter().find(is_first).and_then(|cleared| cleared.entries.get(digest));
+        cleared.or_else(|| version.map(|version| version.location))
     }
 
-    /// Appends the digests from `from` on and before `end` that have older versions, with one of their locations.
-    pub(crate) fn page(&self, from: Digest, end: Option<Digest>, out: &mut Vec<(Digest, Location)>) {
+    /// Appends the digests from `from` on and before `end` that have older versions, with one of their locations: of each
+    /// clear at most `limit`. Returns where that ends: at `end` or before it.
+    pub(crate) fn page(
+        &self,
+        from: Digest,
+        mut end: Option<Digest>,
+        limit: usize,
+        out: &mut Vec<(Digest, Location)>,
+    ) -> Option<Digest> {
         if !self.any_snapshot() {
-            return;
+            return end;
         }
-        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.state();
-        let versions = state.older.range((Bound::Included(from), end));
+        for cleared in &state.cleared {
+            let next = cleared.entries.page(from, limit, out);
+            end = end.into_iter().chain(next).min();
+        }
+        let versions =
+            state.older.range((Bound::Included(from), end.map_or(Bound::Unbounded, Bound::Excluded)));
         out.extend(versions.filter_map(|(&digest, versions)| Some((digest, versions.first()?.location))));
+        end
     }
 
     /// Whether a snapshot may see the record at `location`.
@@ -140,6 +197,7 @@ impl Versions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keydir::Keydir;
 
     fn digest() -> Digest {
         Digest::from_cursor(7 << 32)
@@ -191,6 +249,53 @@ mod tests {
     }
 
     #[test]
+    fn of_writes_and_clears_the_first_after_a_snapshot_counts() {
+        let (keydir, versions) = (Keydir::new([7; 16]), Versions::default());
+        let [one, other] = [&b"one"[..], b"other"].map(|key| keydir.digest(key));
+        let clear = |cleared_at| {
+            let unseen = keydir.take_all(|entries| versions.keep_all(entries, Vec::new(), cleared_at));
+            assert_eq!(keydir.len(), 0);
+            unseen.is_some()
+        };
+        assert!(clear(5), "nobody sees it");
+        keydir.insert(one, at(1));
+        versions.take(10);
+        versions.keep(one, at(1), 12);
+        keydir.insert(one, at(2));
+        versions.take(13);
+        assert!(!clear(15));
+        assert_eq!((versions.older(one, 10), versions.older(one, 13)), (Some(at(1)), Some(at(2))));
+        keydir.insert(other, at(3));
+        versions.take(20);
+        assert!(!clear(22));
+        assert_eq!((versions.older(other, 13), versions.older(other, 20)), (None, Some(at(3))));
+        assert_eq!((versions.older(one, 20), versions.older(one, 25)), (None, None));
+        versions.release(10);
+        versions.release(13);
+        assert_eq!((versions.older(one, 13), versions.older(other, 20)), (None, Some(at(3))));
+        versions.release(20);
+        versions.take(20);
+        assert_eq!(versions.older(other, 20), None);
+    }
+
+    #[test]
+    fn what_was_cleared_comes_in_pages() {
+        let (keydir, versions) = (Keydir::new([7; 16]), Versions::default());
+        let mut digests: Vec<Digest> = (0..5_000_u32).map(|n| keydir.digest(&n.to_le_bytes())).collect();
+        digests.iter().for_each(|&digest| assert_eq!(keydir.insert(digest, at(1)), None));
+        versions.take(10);
+        keydir.take_all(|entries| versions.keep_all(entries, Vec::new(), 12));
+        digests.sort_unstable();
+        let (mut found, mut page, mut next) = (Vec::new(), Vec::new(), Some(Digest::FIRST));
+        while let Some(from) = next {
+            next = versions.page(from, None, 3, &mut page);
+            assert!(page.len() <= 3);
+            found.extend(page.drain(..).map(|(digest, _)| digest));
+        }
+        assert_eq!(found, digests);
+    }
+
+    #[test]
     fn a_moved_record_is_found_where_it_is() {
         let versions = Versions::default();
         versions.take(10);
@@ -198,7 +303,7 @@ mod tests {
         versions.relocate(digest(), |old| (old == at(1)).then(|| at(9)));
         assert_eq!(versions.older(digest(), 10), Some(at(9)));
         let mut page = Vec::new();
-        versions.page(Digest::FIRST, None, &mut page);
+        assert_eq!(versions.page(Digest::FIRST, None, 9, &mut page), None);
         assert_eq!(page, [(digest(), at(9))]);
     }
 }

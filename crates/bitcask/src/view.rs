@@ -83,7 +83,12 @@ impl View {
                 store.wait_for_absence(Waits::AsTheStoreSays)?;
                 return Ok(None);
             };
-            let found = match files.get(location.slot()) {
+            let mut cleared = None;
+            let file = files.get(location.slot()).or_else(|| {
+                cleared = store.versions.file(location.slot());
+                cleared.as_ref()
+            });
+            let found = match file {
                 Some(file) => {
                     store.wait_for_record(file, location)?;
                     read(file, location)

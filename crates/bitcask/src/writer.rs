@@ -229,6 +229,12 @@ impl Writer {
         Ok(true)
     }
 
+    /// Forgets the files that were rotated away from: they are no part of the log any more.
+    pub(crate) fn forget_older_files(&mut self) {
+        self.unsynced.clear();
+        self.unsealed.clear();
+    }
+
     /// Whether the file was rotated away from and is not known to have a durable footer yet.
     pub(crate) fn is_unsealed(&self, file: &DataFile) -> bool {
         self.unsealed.iter().any(|unsealed| unsealed.id() == file.id())

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["store"],
     &["maintenance", "read", "closing", "opening", "refresh"],
     &["commit", "reaping", "view", "cursor"],
-    &["modify", "batch"],
+    &["modify", "batch", "clear"],
     &["merge"],
     &["iter", "changes", "report", "threads", "verify", "dump"],
     &["snapshot", "backup"],

@@ -21,7 +21,7 @@ pub(crate) use self::listing::{ListingArgs, SelectionArgs};
 pub(crate) use self::shared::StoreArgs;
 pub(crate) use self::transfer::{BatchArgs, ExportArgs, ImportArgs, OtherSide};
 pub(crate) use self::upkeep::{
-    BackupArgs, ConvertArgs, DumpArgs, MergeArgs, RepairArgs, RestoreArgs, SealLineArgs,
+    BackupArgs, ClearArgs, ConvertArgs, DumpArgs, MergeArgs, RepairArgs, RestoreArgs, SealLineArgs,
 };
 
 const EXIT_CODES: &str = "\
@@ -124,6 +124,10 @@ pub(crate) enum Verb {
     /// By the thresholds at which a program that has the store open merges by itself. Merges nothing, but opens the store
     /// for writing: only then is all known that counts.
     NeedsMerge(StoreArgs),
+    /// Remove all keys from a store, in one step
+    ///
+    /// Interrupted, it leaves all keys or none. It does not take longer for many keys.
+    Clear(ClearArgs),
     /// Copy the store as it is now to another directory, also while another process writes it
     ///
     /// TARGET is new, empty, or an earlier backup of the same store, which is brought up to date: only what is new is

@@ -1,5 +1,5 @@
-//! `dump merge backup restore repair seal-line convert`: the files of a store. (`status`, `verify` and `needs-merge` take no more
-//! than a store.)
+//! `dump merge clear backup restore repair seal-line convert`: the files of a store. (`status`, `verify` and `needs-merge` take
+//! no more than a store.)
 
 use std::path::PathBuf;
 
@@ -28,6 +28,17 @@ pub(crate) struct DumpArgs {
 pub(crate) struct MergeArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) writer: WriterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClearArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Say that all keys are to go: there is no way back
+    #[arg(long, required = true)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) writer: WriterArgs,
 }

@@ -85,15 +85,20 @@ fn sentence(report: &Report) -> String {
 fn verdict(report: &Report) -> Result<Exit, Failure> {
     match (report.quarantined.len() as u64, report.not_removed.len() as u64) {
         (0, 0) => Ok(Exit::Done),
-        (0, left) => Err(Failure::Incomplete(format!(
-            "{} of no more use could not be removed: the next verb that writes tries again",
-            counted(left, "file", "files")
-        ))),
+        (0, left) => Err(not_removed(left)),
         (damaged, _) => Err(Failure::Damage(format!(
             "{} could not be read whole and not merged: run `bitcask verify` to see the whole extent",
             counted(damaged, "file", "files")
         ))),
     }
+}
+
+/// What is left behind by a verb that has done all else.
+pub(super) fn not_removed(count: u64) -> Failure {
+    Failure::Incomplete(format!(
+        "{} of no more use could not be removed: the next verb that writes tries again",
+        counted(count, "file", "files")
+    ))
 }
 
 #[cfg(test)]

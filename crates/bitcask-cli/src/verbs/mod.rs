@@ -4,6 +4,7 @@ mod backup;
 mod basho;
 mod batch;
 mod bench;
+mod clear;
 mod convert;
 mod dump;
 mod export;
@@ -47,6 +48,7 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Dump(args) => dump::dump(args),
         Verb::Merge(args) => merge::merge(args),
         Verb::NeedsMerge(args) => needs_merge::needs_merge(args),
+        Verb::Clear(args) => clear::clear(args),
         Verb::Backup(args) => backup::backup(args),
         Verb::Repair(args) => repair::repair(args),
         Verb::SealLine(args) => seal_line::seal_line(args),

@@ -6,6 +6,7 @@ mod basho;
 mod basho_files;
 mod batch;
 mod bench;
+mod clear;
 mod compression;
 mod encodings;
 mod expiry;

@@ -23,6 +23,9 @@ pub(crate) use self::digest::{Digest, SHARD_COUNT};
 use self::table::Table;
 use crate::location::Location;
 
+/// Some entries, in digest order.
+type Entries = Vec<(Digest, Location)>;
+
 /// Where the newest record of each key lies. Shared by all threads.
 pub(crate) struct Keydir {
     digester: Digester,
@@ -94,6 +97,13 @@ impl Keydir {
         }
     }
 
+    /// Removes all entries at one moment and hands them to `keep` before anybody can see that they are gone. Returns
+    /// what `keep` gives back.
+    pub(crate) fn take_all<T>(&self, keep: impl FnOnce(Taken) -> T) -> T {
+        let mut shards: Vec<_> = (0..SHARD_COUNT).map(|shard| self.write_shard(shard)).collect();
+        keep(Taken(shards.iter_mut().map(ShardWriter::take).collect()))
+    }
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> u64 {
         self.totals.entry_count.load(Relaxed)
@@ -110,14 +120,9 @@ impl Keydir {
     ///
     /// What one call appends was there at one moment. A pass of many calls visits each digest at most once, and every
     /// digest that was there throughout exactly once, whatever was inserted, removed or grown in between.
-    pub(crate) fn page(
-        &self,
-        from: Digest,
-        limit: usize,
-        out: &mut Vec<(Digest, Location)>,
-    ) -> Option<Digest> {
-        let next = unpoisoned(self.shard(from.shard()).table.read()).page(from, limit, out);
-        next.or_else(|| Digest::first_of_shard(from.shard() + 1))
+    pub(crate) fn page(&self, from: Digest, limit: usize, out: &mut Entries) -> Option<Digest> {
+        let table = unpoisoned(self.shard(from.shard()).table.read());
+        page_of(&table, from, limit, out)
     }
 
     /// Locks `shard` for many changes at once. Who locks several locks them in ascending order.
@@ -140,6 +145,26 @@ impl Keydir {
     }
 }
 
+/// All entries of a keydir, as they were when they were taken out of it.
+pub(crate) struct Taken(Box<[Table]>);
+
+impl Taken {
+    /// As [`Keydir::get`].
+    pub(crate) fn get(&self, digest: Digest) -> Option<Location> {
+        self.0[usize::from(digest.shard())].get(digest)
+    }
+
+    /// As [`Keydir::page`].
+    pub(crate) fn page(&self, from: Digest, limit: usize, out: &mut Entries) -> Option<Digest> {
+        page_of(&self.0[usize::from(from.shard())], from, limit, out)
+    }
+}
+
+/// As [`Keydir::page`], of the shard that `from` is in.
+fn page_of(table: &Table, from: Digest, limit: usize, out: &mut Entries) -> Option<Digest> {
+    table.page(from, limit, out).or_else(|| Digest::first_of_shard(from.shard() + 1))
+}
+
 /// Changes entries of one shard under its lock. Dropping it updates the sums of the keydir, shrinks the table if few
 /// entries are left, and unlocks.
 pub(crate) struct ShardWriter<'a> {
@@ -158,7 +183,11 @@ impl ShardWriter<'_> {
 
     /// Removes all entries.
     pub(crate) fn clear(&mut self) {
-        *self.table = Table::new();
+        self.take();
+    }
+
+    fn take(&mut self) -> Table {
+        std::mem::replace(&mut *self.table, Table::new())
     }
 
     /// As [`Keydir::get`].

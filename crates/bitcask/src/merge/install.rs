@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
-use crate::file::layout;
 use crate::format::footer::{Ending, Footer};
 use crate::format::hint;
 use crate::format::manifest::ListedFile;
@@ -17,7 +16,7 @@ use crate::merge::copy::{Copied, Pinned};
 use crate::recovery::inventory::Inventory;
 use crate::status::MergeReport;
 use crate::store::{Store, WriteSide};
-use crate::vfs::{self, Access};
+use crate::vfs::Access;
 use crate::writer::Writer;
 
 /// How many entries of one shard are exchanged before its lock is let go: some microseconds.
@@ -81,13 +80,7 @@ impl Store {
             let _catalog = side.catalog();
             self.files.remove(inputs);
         }
-        for input in inputs {
-            for name in [input.name().to_owned(), layout::hint(input.id())] {
-                if vfs::remove_if_present(&*self.dir, &name).is_err() {
-                    report.not_removed.push(name);
-                }
-            }
-        }
+        report.not_removed.extend(self.remove_files(inputs));
         report.runs += 1;
         report.inputs += inputs.len() as u64;
         report.bytes_before += inputs.iter().map(|input| input.data_len()).sum::<u64>();

@@ -146,6 +146,9 @@ impl Store {
         loop {
             let survey = self.survey(side, fresh_from);
             let Some(run) = self.first_run(&survey, how) else { return Ok(()) };
+            if side.merge_control.is_interrupted() {
+                return Ok(());
+            }
             self.merge_run(side, &survey, run, &mut pace, report)?;
         }
     }
@@ -179,7 +182,9 @@ impl Store {
                         Ok(())
                     }
                     CopyError::Failed(error) => Err(error),
-                    CopyError::Stopped => Err(Error::Closed),
+                    CopyError::Stopped if side.merge_control.is_stopped() => Err(Error::Closed),
+                    // Whoever interrupts a merge leaves nothing that is worth it.
+                    CopyError::Stopped => Ok(()),
                 }
             }
         }

@@ -59,6 +59,7 @@ impl<'a> Machine<'a> {
                 self.store.open();
             }
             2..5 => self.store.merge(),
+            5 => self.store.clear(),
             _ => act(&mut self.store, self.random),
         }
         let mut moments = std::mem::take(&mut self.store.moments);
@@ -76,7 +77,8 @@ impl<'a> Machine<'a> {
 /// Something that leaves the store open.
 fn act(store: &mut Workload, random: &mut Random) {
     match random.below(80) {
-        0..17 => store.delete(),
+        0..16 => store.delete(),
+        16 => store.clear(),
         17..20 => store.follow(),
         20..23 => store.replicate(),
         23..32 => store.merge(),

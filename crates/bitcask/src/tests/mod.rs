@@ -3,6 +3,7 @@
 mod backup;
 mod batches;
 mod changes;
+mod clear;
 mod compression;
 mod conditions;
 mod corruption;

@@ -188,7 +188,8 @@ impl Workload {
             35..40 => self.put_if(),
             40..45 => self.update(),
             45..50 => self.set_expiry(),
-            50..71 => self.delete(),
+            50..70 => self.delete(),
+            70 => self.clear(),
             71..78 => self.merge(),
             78..83 => self.get(),
             83 => self.reap(),
@@ -679,6 +680,21 @@ impl Workload {
                 it.bounds.durable = it.history.len();
                 it.bounds.acked = it.history.len();
             }
+        });
+    }
+
+    /// Removes all keys at once: as a batch of deletes, but durable in any case.
+    pub(super) fn clear(&mut self) {
+        self.watched(|it| {
+            let count = it.state().len() as u64;
+            let keys: Vec<_> = it.history.latest().keys().cloned().collect();
+            it.history.push_batch(keys.into_iter().map(|key| Write { key, value: None }));
+            it.bounds.issued = it.history.len();
+            let report = it.db().clear().unwrap_or_else(|error| panic!("the clear fails: {error}"));
+            assert_eq!((report.keys, report.not_removed), (count, Vec::new()));
+            it.reaped.clear();
+            it.bounds = Bounds::all(it.history.len());
+            it.check_snapshots();
         });
     }
 
