@@ -250,6 +250,8 @@ impl Store {
         if len > LEN_MAX {
             return Err(Error::BatchSize { len, max: LEN_MAX });
         }
+        let has_value = writes.iter().any(|write| write.draft.kind == Kind::Value);
+        let kind = if has_value { Kind::Value } else { Kind::Tombstone };
         let mut by_digest: Vec<usize> = (0..writes.len()).collect();
         by_digest.sort_unstable_by_key(|&index| writes[index].digest);
         let mut found: BTreeMap<usize, Found> = BTreeMap::new();
@@ -274,13 +276,13 @@ impl Store {
                     continue;
                 }
             }
-            if self.make_room(side, &mut writer, len)? {
+            let Some(missing) = self.make_room(side, &mut writer, kind, len)? else {
                 let locations = self.append_batch(side, &mut writer, writes, len)?;
                 self.publish_batch(side, &writer, writes, &by_digest, &locations);
                 break writer.appended;
-            }
+            };
             drop(writer);
-            self.prepare_successor(side)?;
+            self.provide(side, missing)?;
         };
         self.acknowledge(side, target, durability)?;
         Ok(true)
@@ -316,9 +318,7 @@ impl Store {
         let covered = self.to_claim(side, writer);
         let appended = writer.append_batch(drafts(), len, covered, &*self.clock);
         let appended = appended.map_err(|error| side.append_failed(error))?;
-        if writer.wants_allocation() {
-            side.to_prepare.raise();
-        }
+        self.look_ahead(side, writer);
         let slot = writer.active.slot();
         let located = appended.iter().zip(drafts());
         Ok(located.map(|(at, draft)| Location::new(slot, at.offset, at.len, draft.expiry.into())).collect())

@@ -70,6 +70,7 @@ impl Store {
             self.keydir.take_all(|entries| self.versions.keep_all(entries, gone.clone(), cleared_at));
         self.files.remove(&gone);
         writer.forget_older_files();
+        writer.space.recount(&self.order());
         drop(writer);
         // Many entries take a while to be freed.
         drop(unseen);

@@ -39,6 +39,14 @@ pub(crate) enum Verdict<'a> {
     Stale,
 }
 
+/// What keeps a write from being appended.
+pub(crate) enum Missing {
+    /// A file to rotate to.
+    Successor,
+    /// Room on the disk, as it was measured last.
+    Disk,
+}
+
 /// What became of a write. The number is how much of the log must be durable for the answer to be.
 enum Outcome {
     Written(u64),
@@ -191,11 +199,11 @@ impl Store {
                 Verdict::Refuse => return Ok(Outcome::Refused(self.rests_on(side, &writer, digest))),
                 Verdict::Stale => return Ok(Outcome::Stale),
             };
-            if self.make_room(side, &mut writer, draft.len_max())? {
+            let Some(missing) = self.make_room(side, &mut writer, draft.kind, draft.len_max())? else {
                 break (writer, draft);
-            }
+            };
             drop(writer);
-            self.prepare_successor(side)?;
+            self.provide(side, missing)?;
         };
         let location = self.append(side, &mut writer, draft)?;
         let replaced = if draft.kind == Kind::Value {
@@ -278,17 +286,40 @@ impl Store {
         Ok(writer)
     }
 
-    /// Rotates if the active file has no room for `len` bytes of records; false when there is no successor to rotate to.
-    pub(crate) fn make_room(&self, side: &WriteSide, writer: &mut Writer, len: u64) -> Result<bool> {
+    /// Refuses a record of `len` bytes, or such a batch, where a limit is reached, and rotates if the active file has no
+    /// room for it. Returns what must be had first, without the lock.
+    pub(crate) fn make_room(
+        &self,
+        side: &WriteSide,
+        writer: &mut Writer,
+        kind: Kind,
+        len: u64,
+    ) -> Result<Option<Missing>> {
+        // A store that is full is merged by its policy.
+        writer.admit(kind, len).inspect_err(|_| side.to_merge.raise())?;
+        if kind == Kind::Value && writer.space.admit_to_disk().is_err() {
+            return Ok(Some(Missing::Disk));
+        }
         if writer.has_room(len) {
-            return Ok(true);
+            return Ok(None);
         }
-        let rotated = writer.rotate().map_err(|error| side.append_failed(error))?;
-        if rotated {
-            side.to_prepare.raise();
-            side.to_seal.raise();
+        if !writer.rotate().map_err(|error| side.append_failed(error))? {
+            return Ok(Some(Missing::Successor));
         }
-        Ok(rotated)
+        side.to_prepare.raise();
+        side.to_seal.raise();
+        Ok(None)
+    }
+
+    /// Gets what a write must have first, or says why not.
+    pub(crate) fn provide(&self, side: &WriteSide, missing: Missing) -> Result<()> {
+        match missing {
+            Missing::Successor => self.prepare_successor(side),
+            Missing::Disk => {
+                self.measure_disk(side)?;
+                side.writer().space.admit_to_disk()
+            }
+        }
     }
 
     /// What a sync marker in front of the next record should claim; `None` when there is nothing new.
@@ -306,10 +337,15 @@ impl Store {
         let covered = self.to_claim(side, writer);
         let appended =
             writer.append(draft, covered, &*self.clock).map_err(|error| side.append_failed(error))?;
-        if writer.wants_allocation() {
+        self.look_ahead(side, writer);
+        Ok(Location::new(writer.active.slot(), appended.offset, appended.len, draft.expiry.into()))
+    }
+
+    /// Lets space be made ready, or measured, before the writer needs it.
+    pub(crate) fn look_ahead(&self, side: &WriteSide, writer: &Writer) {
+        if writer.wants_allocation() || writer.space.wants_measure(writer.appended) {
             side.to_prepare.raise();
         }
-        Ok(Location::new(writer.active.slot(), appended.offset, appended.len, draft.expiry.into()))
     }
 
     /// Takes a record that was replaced off its file's count.

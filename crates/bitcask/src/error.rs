@@ -192,6 +192,31 @@ pub enum Error {
         reason: String,
     },
 
+    /// A write would take what [`Options::max_store_bytes`](crate::Options::max_store_bytes) sets aside: a put what is left
+    /// for deletes, a delete what is left for a merge.
+    #[error(
+        "the store is full: its data files have {used} of at most {limit} bytes, and what is left is kept for deletes and a \
+         merge: delete keys and merge, or raise `max_store_bytes`"
+    )]
+    StoreFull {
+        /// Bytes of the data files.
+        used: u64,
+        /// What they may have.
+        limit: u64,
+    },
+
+    /// A put would take what [`Options::space_reserve`](crate::Options::space_reserve) sets aside.
+    #[error(
+        "the disk is nearly full: {free} bytes are free, and {reserve} are kept for deletes and a merge: make room on the \
+         disk, delete keys and merge, or lower `space_reserve`"
+    )]
+    DiskNearlyFull {
+        /// Bytes that the file system has left.
+        free: u64,
+        /// What puts leave alone.
+        reserve: u64,
+    },
+
     /// A limit of the format or of the options is reached.
     #[error("{what} is full: {remedy}")]
     Full {
@@ -238,7 +263,7 @@ impl Error {
     /// when there is room.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Full { .. } => true,
+            Self::Full { .. } | Self::StoreFull { .. } | Self::DiskNearlyFull { .. } => true,
             Self::Io { source, .. } => {
                 use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
                 matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)

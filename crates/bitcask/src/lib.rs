@@ -55,6 +55,7 @@ mod repair;
 mod report;
 mod signal;
 mod snapshot;
+mod space;
 mod status;
 mod store;
 mod syncer;

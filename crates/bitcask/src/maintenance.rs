@@ -34,7 +34,9 @@ impl Store {
         let file = made.map_err(|error| side.make_failed(error))?;
         self.files.insert(Arc::clone(&file));
         self.order().push(Arc::clone(&file));
-        side.writer().successor = Some(file);
+        let mut writer = side.writer();
+        writer.space.add(&file);
+        writer.successor = Some(file);
         Ok(())
     }
 
@@ -111,7 +113,22 @@ impl Store {
     pub(crate) fn prepare(&self, side: &WriteSide) -> Result<()> {
         let allocated = self.allocate_ahead(side);
         let prepared = self.prepare_successor(side);
-        allocated.and(prepared)
+        let wants_measure = {
+            let writer = side.writer();
+            writer.space.wants_measure(writer.appended)
+        };
+        let measured = if wants_measure { self.measure_disk(side) } else { Ok(()) };
+        allocated.and(prepared).and(measured)
+    }
+
+    /// Asks the disk how much it has left for puts.
+    pub(crate) fn measure_disk(&self, side: &WriteSide) -> Result<()> {
+        let disk =
+            self.dir.space().map_err(|source| Error::io("ask", "the free space of the disk", source))?;
+        let mut writer = side.writer();
+        let appended = writer.appended;
+        writer.space.measured(disk, appended);
+        Ok(())
     }
 
     /// Maintenance without threads, after an operation.

@@ -35,6 +35,7 @@ use crate::recovery;
 use crate::recovery::load::{Loader, Source};
 use crate::recovery::plan::{self, LogFile, Plan};
 use crate::recovery::settle::{self, Active, Settled};
+use crate::space::Space;
 use crate::status::Recovery;
 use crate::store::{Followed, Store, WriteSide};
 use crate::timestamps::Timestamps;
@@ -275,10 +276,18 @@ impl Opening<'_> {
             // The log goes on behind its header.
             successor.set_data_len(successor.first_record());
         }
-        let (writer, order) = self.begin(&identity, &mut catalog, log, active, successor, last_timestamp)?;
+        let (mut writer, order) =
+            self.begin(&identity, &mut catalog, log, active, successor, last_timestamp)?;
         remove(dir, discarded.iter().map(|file| file.name().to_owned()))?;
         for file in &discarded {
             Hints::remove(dir, file.id())?;
+        }
+        writer.space = Space::new(&self.options, &order);
+        if writer.space.wants_measure(0)
+            && let Ok(disk) = dir.space()
+        {
+            // What cannot be had now is asked for again after the first write.
+            writer.space.measured(disk, writer.appended);
         }
         let write_side = WriteSide::new(lock, catalog, writer);
         Ok(self.store(identity, keydir, order, recovery, Some(write_side)))
@@ -310,7 +319,7 @@ impl Opening<'_> {
             if manifest.files != catalog.manifest.files {
                 catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
             }
-            let mut writer = Writer::new(file, has_keys, placement, self.options.max_file_size, timestamps);
+            let mut writer = Writer::new(file, has_keys, placement, &self.options, timestamps);
             writer.ends_closed = true;
             writer.successor = successor;
             return Ok((writer, order));
@@ -325,7 +334,7 @@ impl Opening<'_> {
         let file = made.map_err(MakeError::into_error)?;
         order.push(Arc::clone(&file));
         let previous = log.last().map_or(LogPosition::START, |file| file.end());
-        let mut writer = Writer::new(file, false, placement, self.options.max_file_size, timestamps);
+        let mut writer = Writer::new(file, false, placement, &self.options, timestamps);
         writer.append_log(Kind::Link, &previous.encode()).map_err(AppendError::into_error)?;
         Ok((writer, order))
     }

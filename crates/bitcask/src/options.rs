@@ -50,6 +50,8 @@ pub struct Options {
     pub(crate) max_value_size: u64,
     pub(crate) compression: Compression,
     pub(crate) compress_from: u64,
+    pub(crate) max_store_bytes: Option<u64>,
+    pub(crate) space_reserve: Option<u64>,
     pub(crate) merge: MergeOptions,
     pub(crate) maintenance: Maintenance,
 }
@@ -75,6 +77,8 @@ impl Default for Options {
             max_value_size: 512 << 20,
             compression: Compression::None,
             compress_from: 256,
+            max_store_bytes: None,
+            space_reserve: None,
             merge: MergeOptions::default(),
             maintenance: Maintenance::Threads,
         }
@@ -164,6 +168,40 @@ impl Options {
         self
     }
 
+    /// What the data files may have together, in bytes, the output of a merge among them; without hint files, and without
+    /// what is allocated ahead, at most 17 MiB. Default: no limit.
+    ///
+    /// Puts end before that, so that deletes and a merge always fit: they leave a sixteenth of it for tombstones, and as
+    /// much as the longest file has, at least [`Options::max_file_size`], for a merge. When one is refused, with
+    /// [`Error::StoreFull`](crate::Error::StoreFull), the store merges what is worth it, unless its policy forbids that;
+    /// after deletes and a merge puts go on by themselves. A batch is judged as a whole: as a put if it has one. At least four times
+    /// `max_file_size`. A store that has more already is opened, and takes deletes and merges.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let options = bitcask::Options::new().max_file_size(64 << 10).max_store_bytes(256 << 10);
+    /// let db = bitcask::open(dir.path(), options)?;
+    /// let refused = (0..).find_map(|n: u32| db.put(n.to_le_bytes(), [0; 1000]).err()).expect("it is full at some time");
+    /// assert!(refused.is_full());
+    /// assert!(db.delete(0_u32.to_le_bytes())?);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn max_store_bytes(mut self, bytes: u64) -> Self {
+        self.max_store_bytes = Some(bytes);
+        self
+    }
+
+    /// How many bytes of the file system puts leave free, for deletes, for a merge, and for others; 0 for none. Default:
+    /// [`Options::max_file_size`], which is what a merge needs, but no more than a twentieth of the file system.
+    ///
+    /// The file system is asked as the log grows, the more often the less is left, and not at each put: somebody else can
+    /// fill it in between. A put is refused with [`Error::DiskNearlyFull`](crate::Error::DiskNearlyFull); when there is room
+    /// again puts go on by themselves.
+    pub fn space_reserve(mut self, bytes: u64) -> Self {
+        self.space_reserve = Some(bytes);
+        self
+    }
+
     /// When merges run by themselves, and what they may take. Default: [`MergeOptions::new`].
     pub fn merge(mut self, options: MergeOptions) -> Self {
         self.merge = options;
@@ -190,6 +228,14 @@ impl Options {
                 "max_value_size is at most {} bytes, not {}",
                 u32::MAX,
                 self.max_value_size
+            ));
+        }
+        if let Some(limit) = self.max_store_bytes
+            && limit / 4 < self.max_file_size
+        {
+            return refuse(format!(
+                "max_store_bytes is at least four times max_file_size, {} bytes, not {limit}: lower max_file_size",
+                self.max_file_size.saturating_mul(4)
             ));
         }
         if self.durability == Durability::Interval(Duration::ZERO) {
@@ -319,6 +365,9 @@ mod tests {
             let what = refused(Options::new().compression(Compression::Zstd { level }));
             assert!(what.contains("1 to 22") || what.contains("cargo feature `zstd`"), "{what}");
         }
+        let too_small = Options::new().max_file_size(1000).max_store_bytes(3999);
+        assert!(refused(too_small.clone()).contains("four times max_file_size, 4000 bytes, not 3999"));
+        too_small.max_store_bytes(4000).check().unwrap();
         Options::new().check().unwrap();
     }
 }

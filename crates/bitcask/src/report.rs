@@ -28,6 +28,7 @@ impl Store {
             dead_bytes: sum(|file| file.dead_bytes),
             held_bytes: sum(|file| file.held_bytes),
             data_bytes: sum(|file| file.len),
+            max_store_bytes: self.options.max_store_bytes,
             keydir_bytes: self.keydir.memory_bytes(),
             needs_merge: self.needs_merge(),
             merge_paused: side.is_some_and(|side| side.merge_control.is_paused()),
@@ -58,7 +59,7 @@ impl Store {
             seen_active |= is_active;
             FileFacts { excluded, ..merge::facts_of(file, footer) }
         });
-        Survey { facts: facts.collect(), files, clean: 0 }
+        Survey { facts: facts.collect(), files, clean: 0, room: u64::MAX }
     }
 }
 

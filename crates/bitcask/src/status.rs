@@ -18,6 +18,8 @@ pub struct Status {
     pub held_bytes: u64,
     /// Bytes written to data files, live and dead, without what is only preallocated.
     pub data_bytes: u64,
+    /// What the data files may have together: see [`Options::max_store_bytes`](crate::Options::max_store_bytes).
+    pub max_store_bytes: Option<u64>,
     /// Bytes of memory that the keydir occupies.
     pub keydir_bytes: u64,
     /// The data files in log order.

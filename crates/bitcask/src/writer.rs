@@ -24,6 +24,8 @@ use crate::format::compression::{self, Algorithm, Compression};
 use crate::format::file_header::LogFormat;
 use crate::format::position::LogPosition;
 use crate::format::record::{Kind, RecordHeader};
+use crate::options::Options;
+use crate::space::Space;
 use crate::timestamps::Timestamps;
 use crate::vfs::Dir;
 
@@ -168,6 +170,7 @@ pub(crate) struct Writer {
     has_keys: bool,
     /// Whether the log ends with a close marker.
     pub(crate) ends_closed: bool,
+    pub(crate) space: Space,
     placement: Placement,
     max_file_size: u64,
     scratch: Vec<u8>,
@@ -179,7 +182,7 @@ impl Writer {
         active: Arc<DataFile>,
         has_keys: bool,
         placement: Placement,
-        max_file_size: u64,
+        options: &Options,
         timestamps: Timestamps,
     ) -> Self {
         Self {
@@ -192,8 +195,9 @@ impl Writer {
             claimed: 0,
             timestamps,
             ends_closed: false,
+            space: Space::new(options, &[]),
             placement,
-            max_file_size,
+            max_file_size: options.max_file_size,
             scratch: Vec::new(),
         }
     }
@@ -344,9 +348,7 @@ impl Writer {
         let end = BatchEnd { count: appended.len() as u64, start: first };
         codec.encode_log(Kind::BatchEnd, timestamp, offset, &end.encode(), bytes);
         self.put(bytes, &[], at)?;
-        let end = at + bytes.len() as u64;
-        self.active.set_data_len(end);
-        self.appended += end - start;
+        self.advance(at + bytes.len() as u64);
         Ok(appended)
     }
 
@@ -394,9 +396,24 @@ impl Writer {
         let end = start + bytes.len() as u64 + rest.len() as u64;
         self.allocate(end)?;
         self.put(bytes, rest, start)?;
-        self.active.set_data_len(end);
-        self.appended += end - start;
+        self.advance(end);
         Ok(())
+    }
+
+    /// Moves the log's end, within the active file.
+    fn advance(&mut self, end: u64) {
+        let len = end - self.active.data_len();
+        self.active.set_data_len(end);
+        self.appended += len;
+        self.space.grow(len, end);
+    }
+
+    /// Refuses a record of `len` bytes, or such a batch, where the limit of the store or the disk has no room for it.
+    pub(crate) fn admit(&mut self, kind: Kind, len: u64) -> Result<()> {
+        let marker = self.active.codec().marker_len_max();
+        // A rotation writes a link, and the next successor gets a header.
+        let rotation = if self.has_room(len) { 0 } else { self.active.own_len() };
+        self.space.admit(kind, len + marker + rotation)
     }
 
     /// Makes sure of the place up to `end`, where bytes are put in by a map.

@@ -8,6 +8,7 @@ use crate::file::data_file::DataFile;
 use crate::format::footer::Footer;
 use crate::format::position::FileId;
 use crate::merge::plan::{self, FileFacts};
+use crate::space::space_of;
 use crate::status::MergeVerdict;
 use crate::store::{Store, WriteSide};
 
@@ -18,6 +19,8 @@ pub(crate) struct Survey {
     /// The clean position of an output that is begun now: the timestamp of the last published record, or that of the
     /// oldest snapshot, for which superseded records may be kept.
     pub(crate) clean: u64,
+    /// How many bytes an output may have by the limit of the store.
+    pub(crate) room: u64,
 }
 
 impl Survey {
@@ -69,7 +72,7 @@ impl Store {
             &self.options.merge,
         );
         let clean = self.versions.oldest().map_or(published, |oldest| oldest.min(published));
-        Survey { files, facts, clean }
+        Survey { files, facts, clean, room: writer.space.for_output() }
     }
 }
 
@@ -81,6 +84,7 @@ pub(crate) fn facts_of(file: &DataFile, footer: Result<Option<Footer>>) -> FileF
         excluded: None,
         is_fresh: false,
         bytes: file.data_len().saturating_sub(file.own_len()),
+        whole: space_of(file),
         live_bytes: file.live.bytes(),
         held_bytes: file.held.bytes(),
         keys: count(|footer| footer.values + footer.tombstones),

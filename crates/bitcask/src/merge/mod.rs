@@ -43,6 +43,13 @@ impl Store {
         if side.merge_control.is_paused() {
             return Err(Error::MergePaused);
         }
+        let mut report = MergeReport::default();
+        self.merge_everything(side, &mut report)?;
+        Ok(report)
+    }
+
+    /// Merges everything worth it, when it is the caller's turn.
+    fn merge_everything(&self, side: &WriteSide, report: &mut MergeReport) -> Result<()> {
         // A file whose changes are kept gains nothing by being closed.
         let may_close = !self.options.merge.keeps_changes();
         if may_close && self.survey(side, None).active().is_some_and(FileFacts::is_worth_a_merge) {
@@ -51,25 +58,32 @@ impl Store {
         self.seal_rotated(side)?;
         // The id that the next file gets.
         let fresh_from = FileId(side.catalog().manifest.next_file.0 - 1);
-        let mut report = MergeReport::default();
-        self.merge_runs(side, Thoroughness::Everything, Some(fresh_from), &mut report)?;
-        Ok(report)
+        self.merge_runs(side, Thoroughness::Everything, Some(fresh_from), report)
     }
 
-    /// Merges what the options ask for.
+    /// Merges what the options ask for; everything worth it when writes were refused because the store is full.
     pub(crate) fn merge_by_policy(&self, side: &WriteSide) -> Result<MergeReport> {
         let _one_at_a_time = side.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = MergeReport::default();
         if !self.options.merge.allows(self.clock.now_us()) || side.merge_control.is_paused() {
             return Ok(report);
         }
+        let was_refused = side.writer().space.take_refused();
+        let merged = if was_refused {
+            self.merge_everything(side, &mut report)
+        } else {
+            self.merge_by_triggers(side, &mut report)
+        };
+        side.merge_control.set_failure(merged.as_ref().err().map(ToString::to_string));
+        merged.map(|()| report)
+    }
+
+    fn merge_by_triggers(&self, side: &WriteSide, report: &mut MergeReport) -> Result<()> {
         if self.active_is_mostly_dead(&self.survey(side, None)) {
             self.rotate(side)?;
             self.seal_rotated(side)?;
         }
-        let merged = self.merge_runs(side, Thoroughness::Triggers, None, &mut report);
-        side.merge_control.set_failure(merged.as_ref().err().map(ToString::to_string));
-        merged.map(|()| report)
+        self.merge_runs(side, Thoroughness::Triggers, None, report)
     }
 
     /// Merges the files that `choose` picks of so many immutable ones, oldest first, worth it or not.
@@ -130,7 +144,8 @@ impl Store {
     }
 
     fn first_run(&self, survey: &Survey, how: Thoroughness) -> Option<Range<usize>> {
-        plan::first_run(&survey.facts, survey.clean, &self.options.merge, how, self.options.max_file_size)
+        let max_file_size = self.options.max_file_size;
+        plan::first_run(&survey.facts, survey.clean, &self.options.merge, how, max_file_size, survey.room)
     }
 
     /// Merges run by run until there is none left.
@@ -153,8 +168,24 @@ impl Store {
         }
     }
 
-    /// Merges the files of `run`, which are immutable neighbours.
-    pub(crate) fn merge_run(
+    /// Merges the files of `run`, which are immutable neighbours, and keeps room for the output meanwhile.
+    fn merge_run(
+        &self,
+        side: &WriteSide,
+        survey: &Survey,
+        run: Range<usize>,
+        pace: &mut Pace,
+        report: &mut MergeReport,
+    ) -> Result<()> {
+        if !side.writer().space.begin_merge(&survey.files[run.clone()]) {
+            return Ok(());
+        }
+        let merged = self.replace_run(side, survey, run, pace, report);
+        side.writer().space.end_merge(&self.order());
+        merged
+    }
+
+    fn replace_run(
         &self,
         side: &WriteSide,
         survey: &Survey,

@@ -25,6 +25,8 @@ pub(crate) struct FileFacts {
     pub(crate) is_fresh: bool,
     /// Bytes of records.
     pub(crate) bytes: u64,
+    /// Bytes of the file, with what it has of its own.
+    pub(crate) whole: u64,
     pub(crate) live_bytes: u64,
     /// Bytes of tombstones that an earlier merge had to keep.
     pub(crate) held_bytes: u64,
@@ -169,16 +171,18 @@ fn judge_one(
     }
 }
 
-/// The first run to be merged; `None` when there is nothing worth it.
+/// The first run to be merged; `None` when there is nothing worth it. Several files are taken together only if all of them
+/// would fit `room`, for what their tombstones take nobody knows before.
 pub(crate) fn first_run(
     files: &[FileFacts],
     clean: u64,
     options: &MergeOptions,
     how: Thoroughness,
     max_file_size: u64,
+    room: u64,
 ) -> Option<Range<usize>> {
     let verdicts = judge(files, clean, options, how);
-    let runs = runs(files, &verdicts, max_file_size);
+    let runs = runs(files, &verdicts, max_file_size, room);
     match how {
         Thoroughness::Everything => runs.into_iter().next(),
         Thoroughness::Triggers => {
@@ -204,7 +208,7 @@ fn run_triggers(files: &[FileFacts], verdicts: &[MergeVerdict], options: &MergeO
 }
 
 /// All runs, oldest first: neighbours that are to be merged, as many as fit one output.
-fn runs(files: &[FileFacts], verdicts: &[MergeVerdict], max_file_size: u64) -> Vec<Range<usize>> {
+fn runs(files: &[FileFacts], verdicts: &[MergeVerdict], max_file_size: u64, room: u64) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
     let mut start = 0;
     while start < files.len() {
@@ -213,10 +217,12 @@ fn runs(files: &[FileFacts], verdicts: &[MergeVerdict], max_file_size: u64) -> V
             continue;
         }
         let mut bytes = files[start].bytes_after();
+        let mut whole = files[start].whole;
         let mut end = start + 1;
         while end < files.len() && verdicts[end].will_merge() && end - start < INPUTS_MAX {
             bytes += files[end].bytes_after();
-            if bytes > max_file_size {
+            whole += files[end].whole;
+            if bytes > max_file_size || whole > room {
                 break;
             }
             end += 1;
@@ -244,6 +250,7 @@ mod tests {
     fn file(dead_percent: u64) -> FileFacts {
         FileFacts {
             bytes: 100 * MIB,
+            whole: 101 * MIB,
             live_bytes: (100 - dead_percent) * MIB,
             keys: 1_000,
             live_keys: (100 - dead_percent) * 10,
@@ -259,7 +266,7 @@ mod tests {
     fn first(files: &[FileFacts], how: Thoroughness) -> Option<Range<usize>> {
         // Percentages alone decide.
         let options = MergeOptions::new().dead_bytes_trigger(u64::MAX).dead_bytes_threshold(u64::MAX);
-        first_run(files, NOW, &options, how, 256 * MIB)
+        first_run(files, NOW, &options, how, 256 * MIB, u64::MAX)
     }
 
     #[test]
@@ -275,11 +282,18 @@ mod tests {
         let options = MergeOptions::new();
         let large = FileFacts { bytes: 1000 * MIB, live_bytes: 930 * MIB, ..file(1) };
         assert_eq!(
-            first_run(std::slice::from_ref(&large), NOW, &options, Thoroughness::Triggers, 1000 * MIB),
+            first_run(
+                std::slice::from_ref(&large),
+                NOW,
+                &options,
+                Thoroughness::Triggers,
+                1000 * MIB,
+                u64::MAX
+            ),
             Some(0..1)
         );
         let below = FileFacts { live_bytes: 940 * MIB, ..large };
-        assert_eq!(first_run(&[below], NOW, &options, Thoroughness::Triggers, 1000 * MIB), None);
+        assert_eq!(first_run(&[below], NOW, &options, Thoroughness::Triggers, 1000 * MIB, u64::MAX), None);
     }
 
     #[test]
@@ -308,6 +322,16 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_as_short_as_the_room_but_never_shorter_than_a_file() {
+        let files = vec![file(90); 10];
+        let run = |room: u64| {
+            let options = MergeOptions::new();
+            first_run(&files, NOW, &options, Thoroughness::Everything, 256 * MIB, room)
+        };
+        assert_eq!((run(u64::MAX), run(505 * MIB), run(0)), (Some(0..10), Some(0..5), Some(0..1)));
+    }
+
+    #[test]
     fn small_neighbours_are_joined_and_a_small_file_alone_is_let_be() {
         let small = FileFacts { bytes: MIB, live_bytes: MIB, ..file(0) };
         let of = |count: usize| [vec![file(0)], vec![small.clone(); count], vec![active()]].concat();
@@ -327,7 +351,7 @@ mod tests {
         assert_eq!(first(std::slice::from_ref(&holding), Thoroughness::Triggers), Some(0..1));
         // A snapshot from before the tombstones would hold them in the output again.
         let options = MergeOptions::new();
-        assert_eq!(first_run(&[holding], 49, &options, Thoroughness::Everything, 256 * MIB), None);
+        assert_eq!(first_run(&[holding], 49, &options, Thoroughness::Everything, 256 * MIB, u64::MAX), None);
     }
 
     #[test]

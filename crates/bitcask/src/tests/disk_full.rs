@@ -125,7 +125,7 @@ fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_recovers_by_itself() {
         for durability in [Durability::Always, Durability::Os] {
             // A few records in each file, whatever their form.
             let file_size = if way.format == LogFormat::Binary { 500 } else { 1500 };
-            let options = way.options().max_file_size(file_size).durability(durability);
+            let options = way.options().max_file_size(file_size).durability(durability).space_reserve(0);
             // With every commit the ways that take turns share the capacities.
             let (turns, turn) = way.turn();
             let step = by_tier(29 * usize::try_from(turns).unwrap(), 1, 1);

@@ -18,6 +18,7 @@ mod footers;
 mod harness;
 mod ledger;
 mod leftovers;
+mod limits;
 mod lines;
 mod machine;
 mod merge;

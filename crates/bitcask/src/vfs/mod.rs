@@ -92,8 +92,19 @@ pub(crate) trait Dir: Any + Send + Sync {
     /// or the process ends, however it ends.
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>>;
 
+    /// How full the file system is that the directory lies on. Where that is not known, everything is free.
+    fn space(&self) -> io::Result<DiskSpace>;
+
     /// Whether files opened here can be mapped ([`File::map`] has an effect).
     fn can_map(&self) -> bool;
+}
+
+/// How full a file system is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskSpace {
+    /// What this user may still write.
+    pub(crate) free: u64,
+    pub(crate) total: u64,
 }
 
 /// A held lock.

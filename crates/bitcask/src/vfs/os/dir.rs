@@ -23,7 +23,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::file::OsFile;
 use super::lock::OsLock;
 use super::{not_regular, plain_name, resolve};
-use crate::vfs::{Access, Dir, DirAccess, File, Io, Lock};
+use crate::vfs::{Access, Dir, DirAccess, DiskSpace, File, Io, Lock};
 
 /// Flags of every open in the directory. Without `NONBLOCK`, opening a pipe that slipped in after the check of
 /// its type would wait for a writer; regular files do not heed it.
@@ -118,6 +118,12 @@ impl Dir for OsDir {
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {
         Ok(OsLock::take(&self.dir, name)?.map(|lock| Box::new(lock) as Box<dyn Lock>))
+    }
+
+    fn space(&self) -> io::Result<DiskSpace> {
+        let stat = retry_on_intr(|| rustix::fs::fstatvfs(&*self.dir))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(DiskSpace { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
     }
 
     fn can_map(&self) -> bool {

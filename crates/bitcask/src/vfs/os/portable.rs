@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{not_regular, plain_name, resolve};
-use crate::vfs::{Access, Dir, DirAccess, File, Lock};
+use crate::vfs::{Access, Dir, DirAccess, DiskSpace, File, Lock};
 
 pub(super) struct PortableDir {
     path: PathBuf,
@@ -87,6 +87,10 @@ impl Dir for PortableDir {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn space(&self) -> io::Result<DiskSpace> {
+        Ok(DiskSpace { free: u64::MAX, total: u64::MAX })
     }
 
     fn can_map(&self) -> bool {

@@ -4,7 +4,7 @@ use super::directory::NameChange;
 use super::disk::{InodeId, SimDisk, State};
 use super::fault::{OpKind, SyncMode, Way};
 use super::file::SimFile;
-use crate::vfs::{Access, Dir, DirAccess, File, Io, Lock, Vfs};
+use crate::vfs::{Access, Dir, DirAccess, DiskSpace, File, Io, Lock, Vfs};
 use std::any::Any;
 use std::io;
 use std::path::Path;
@@ -187,6 +187,12 @@ impl Dir for SimDir {
             let lock =
                 SimLock { disk: self.disk.clone(), directory: self.index, inode, name: Arc::clone(name) };
             Ok(Some(Box::new(lock) as Box<dyn Lock>))
+        })
+    }
+
+    fn space(&self) -> io::Result<DiskSpace> {
+        self.disk.operate(OpKind::Space, &self.path, |state| {
+            Ok(DiskSpace { free: state.room(), total: state.capacity.unwrap_or(u64::MAX) })
         })
     }
 

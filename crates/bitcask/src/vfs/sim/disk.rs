@@ -158,7 +158,7 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) process: Process,
     on_remove: Option<RemoveHook>,
-    capacity: Option<u64>,
+    pub(super) capacity: Option<u64>,
     log: Log,
     next_inode: u64,
     next_sequence: u64,

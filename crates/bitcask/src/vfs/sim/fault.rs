@@ -22,6 +22,7 @@ pub(crate) enum OpKind {
     SyncDir,
     Lock,
     IsIntact,
+    Space,
     Len,
     ReadAt,
     WriteAt,
@@ -39,7 +40,7 @@ impl OpKind {
         match self {
             Self::Create | Self::Rename | Self::Link | Self::Remove | Self::SyncDir | Self::Lock => true,
             Self::WriteAt | Self::CopyIn | Self::Allocate | Self::Truncate | Self::SyncFile => true,
-            Self::OpenDir | Self::List | Self::Open | Self::IsIntact | Self::Len => false,
+            Self::OpenDir | Self::List | Self::Open | Self::IsIntact | Self::Space | Self::Len => false,
             Self::ReadAt | Self::CopyOut | Self::Map => false,
         }
     }

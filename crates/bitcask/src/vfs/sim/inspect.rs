@@ -24,6 +24,12 @@ impl SimDisk {
         state.inode(state.find_file(file)).current.to_vec()
     }
 
+    /// The length of the file as the engine sees it.
+    pub(crate) fn file_len(&self, file: &str) -> u64 {
+        let state = self.state();
+        state.inode(state.find_file(file)).current.len()
+    }
+
     /// Makes a file, or replaces the bytes of the one that is there, handles and all. Durable at once. The directory
     /// of a name with a path is made when it is missing.
     pub(crate) fn write_file(&self, file: &str, bytes: &[u8]) {
