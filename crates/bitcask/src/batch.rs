@@ -276,6 +276,9 @@ impl Store {
                     continue;
                 }
             }
+            let is_put = |&&index: &&usize| writes[index].draft.kind == Kind::Value;
+            let digest = |&index: &usize| writes[index].digest;
+            self.check_keydir(|| by_digest.iter().filter(is_put).map(digest).collect())?;
             let Some(missing) = self.make_room(side, &mut writer, kind, len)? else {
                 let locations = self.append_batch(side, &mut writer, writes, len)?;
                 self.publish_batch(side, &writer, writes, &by_digest, &locations);

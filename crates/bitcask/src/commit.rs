@@ -199,6 +199,9 @@ impl Store {
                 Verdict::Refuse => return Ok(Outcome::Refused(self.rests_on(side, &writer, digest))),
                 Verdict::Stale => return Ok(Outcome::Stale),
             };
+            if draft.kind == Kind::Value {
+                self.check_keydir(|| vec![digest])?;
+            }
             let Some(missing) = self.make_room(side, &mut writer, draft.kind, draft.len_max())? else {
                 break (writer, draft);
             };
@@ -284,6 +287,12 @@ impl Store {
         // Looked at under the lock: `close` sets it under the lock.
         self.check_open()?;
         Ok(writer)
+    }
+
+    /// Refuses to put keys, whose digests are in digest order, for which the keydir may not grow. Under the writer lock.
+    pub(crate) fn check_keydir(&self, digests: impl FnOnce() -> Vec<Digest>) -> Result<()> {
+        let Some(limit) = self.options.max_keydir_bytes else { return Ok(()) };
+        self.keydir.check_room(&digests(), limit).map_err(|needed| Error::KeydirFull { needed, limit })
     }
 
     /// Refuses a record of `len` bytes, or such a batch, where a limit is reached, and rotates if the active file has no

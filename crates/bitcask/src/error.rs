@@ -205,6 +205,18 @@ pub enum Error {
         limit: u64,
     },
 
+    /// The keys would take more memory than [`Options::max_keydir_bytes`](crate::Options::max_keydir_bytes) allows.
+    #[error(
+        "the keys would take {needed} bytes of memory, and at most {limit} are allowed: delete keys, or raise \
+         `max_keydir_bytes`"
+    )]
+    KeydirFull {
+        /// Bytes of memory that the keydir would occupy.
+        needed: u64,
+        /// What it may occupy.
+        limit: u64,
+    },
+
     /// A put would take what [`Options::space_reserve`](crate::Options::space_reserve) sets aside.
     #[error(
         "the disk is nearly full: {free} bytes are free, and {reserve} are kept for deletes and a merge: make room on the \
@@ -263,7 +275,10 @@ impl Error {
     /// when there is room.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::StoreFull { .. } | Self::DiskNearlyFull { .. } => true,
+            Self::Full { .. }
+            | Self::StoreFull { .. }
+            | Self::KeydirFull { .. }
+            | Self::DiskNearlyFull { .. } => true,
             Self::Io { source, .. } => {
                 use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
                 matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)

@@ -52,6 +52,7 @@ pub struct Options {
     pub(crate) compress_from: u64,
     pub(crate) max_store_bytes: Option<u64>,
     pub(crate) space_reserve: Option<u64>,
+    pub(crate) max_keydir_bytes: Option<u64>,
     pub(crate) merge: MergeOptions,
     pub(crate) maintenance: Maintenance,
 }
@@ -66,6 +67,9 @@ pub(crate) enum Maintenance {
     Callers,
 }
 
+/// The smallest keydir that may be asked for: a chunk of entries for each shard, and some more.
+const KEYDIR_MIN: u64 = 3 << 20;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -79,6 +83,7 @@ impl Default for Options {
             compress_from: 256,
             max_store_bytes: None,
             space_reserve: None,
+            max_keydir_bytes: None,
             merge: MergeOptions::default(),
             maintenance: Maintenance::Threads,
         }
@@ -202,6 +207,18 @@ impl Options {
         self
     }
 
+    /// How many bytes of memory the keydir may occupy: about 24 for each key, whatever its length. At least 3 MiB, for
+    /// it has 512 parts. Default: no limit.
+    ///
+    /// A put of a new key for which there is no room is refused with [`Error::KeydirFull`](crate::Error::KeydirFull); keys that
+    /// are there can be written and deleted, and what deleted keys took is used again. A batch is judged as a whole, as if
+    /// none of its deletes made room. An open is refused when the keys do not fit; the error says what they need.
+    /// [`Bitcask::refresh`](crate::Bitcask::refresh) is not refused.
+    pub fn max_keydir_bytes(mut self, bytes: u64) -> Self {
+        self.max_keydir_bytes = Some(bytes);
+        self
+    }
+
     /// When merges run by themselves, and what they may take. Default: [`MergeOptions::new`].
     pub fn merge(mut self, options: MergeOptions) -> Self {
         self.merge = options;
@@ -237,6 +254,11 @@ impl Options {
                 "max_store_bytes is at least four times max_file_size, {} bytes, not {limit}: lower max_file_size",
                 self.max_file_size.saturating_mul(4)
             ));
+        }
+        if let Some(limit) = self.max_keydir_bytes
+            && limit < KEYDIR_MIN
+        {
+            return refuse(format!("max_keydir_bytes is at least {KEYDIR_MIN}, not {limit}"));
         }
         if self.durability == Durability::Interval(Duration::ZERO) {
             return refuse("an interval of zero: use Durability::Always".to_owned());
@@ -368,6 +390,7 @@ mod tests {
         let too_small = Options::new().max_file_size(1000).max_store_bytes(3999);
         assert!(refused(too_small.clone()).contains("four times max_file_size, 4000 bytes, not 3999"));
         too_small.max_store_bytes(4000).check().unwrap();
+        assert!(refused(Options::new().max_keydir_bytes(1000)).contains("at least 3145728, not 1000"));
         Options::new().check().unwrap();
     }
 }

@@ -30,6 +30,7 @@ impl Store {
             data_bytes: sum(|file| file.len),
             max_store_bytes: self.options.max_store_bytes,
             keydir_bytes: self.keydir.memory_bytes(),
+            max_keydir_bytes: self.options.max_keydir_bytes,
             needs_merge: self.needs_merge(),
             merge_paused: side.is_some_and(|side| side.merge_control.is_paused()),
             merge_failure: side.and_then(|side| side.merge_control.failure()),

@@ -22,6 +22,8 @@ pub struct Status {
     pub max_store_bytes: Option<u64>,
     /// Bytes of memory that the keydir occupies.
     pub keydir_bytes: u64,
+    /// What it may occupy: see [`Options::max_keydir_bytes`](crate::Options::max_keydir_bytes).
+    pub max_keydir_bytes: Option<u64>,
     /// The data files in log order.
     pub files: Vec<FileStatus>,
     /// Whether a merge is worth it by the store's [`MergeOptions`](crate::MergeOptions).

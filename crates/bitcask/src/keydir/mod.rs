@@ -114,6 +114,20 @@ impl Keydir {
         self.totals.memory_bytes.load(Relaxed)
     }
 
+    /// Refuses the insert of `digests`, which are in digest order, when the entries would take more memory than
+    /// `max_bytes`: how much they would take. Those that are there take no more.
+    pub(crate) fn check_room(&self, digests: &[Digest], max_bytes: u64) -> Result<(), u64> {
+        let mut growth = 0;
+        for of_shard in digests.chunk_by(|one, other| one.shard() == other.shard()) {
+            let table = unpoisoned(self.shard(of_shard[0].shard()).table.read());
+            let new = of_shard.iter().filter(|digest| table.get(**digest).is_none()).count();
+            let has_room = new == 0 || (of_shard.len() == 1 && table.has_room(of_shard[0]));
+            growth += if has_room { 0 } else { table.growth_max(new) as u64 };
+        }
+        let needed = self.memory_bytes() + growth;
+        if growth == 0 || needed <= max_bytes { Ok(()) } else { Err(needed) }
+    }
+
     /// Appends the entries at or after `from` to `out` in digest order: at most `limit`, and of one shard only.
     /// Returns the digest to go on from; `None` means that no later entry is left. Fewer entries than `limit`, even
     /// none, do not mean the end.
@@ -179,6 +193,12 @@ impl ShardWriter<'_> {
     /// Makes room for `additional` more entries in one step instead of many.
     pub(crate) fn reserve(&mut self, additional: usize) {
         self.table.reserve(additional);
+    }
+
+    /// Gives back what was reserved and is not needed. Returns the memory that the entries take.
+    pub(crate) fn fit(&mut self) -> u64 {
+        self.table.fit();
+        self.table.memory_bytes() as u64
     }
 
     /// Removes all entries.

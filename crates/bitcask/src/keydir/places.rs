@@ -65,6 +65,11 @@ impl Places {
         self.chunks.len() * size_of::<Chunk>() + self.chunks.capacity() * size_of::<Box<Chunk>>()
     }
 
+    /// The memory that so many places take.
+    pub(super) const fn memory_of(len: usize) -> usize {
+        len.div_ceil(Self::CHUNK) * (size_of::<Chunk>() + size_of::<Box<Chunk>>())
+    }
+
     /// The entry or hole at `place`.
     ///
     /// # Panics

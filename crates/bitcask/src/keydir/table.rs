@@ -80,6 +80,33 @@ impl Table {
         self.places.memory_bytes()
     }
 
+    /// Whether `digest` can be inserted in the memory that is there.
+    pub(super) fn has_room(&self, digest: Digest) -> bool {
+        match self.find(digest) {
+            Ok(_) => true,
+            Err(place) => self.count < max_count(self.capacity) && self.next_hole(place) < self.places.len(),
+        }
+    }
+
+    /// How much more memory the table may take when so many digests are inserted.
+    pub(super) fn growth_max(&self, additional: usize) -> usize {
+        let mut capacity = self.capacity;
+        while self.count.saturating_add(additional) > max_count(capacity) {
+            capacity = grown(capacity);
+        }
+        // The last run may be pushed past the overhang: by a chunk, or by all that is inserted.
+        let len = self.places.len().max(capacity + OVERHANG) + Places::CHUNK.max(additional);
+        Places::memory_of(len).saturating_sub(self.memory_bytes())
+    }
+
+    /// Makes the table as small as one that has grown to its count by inserts.
+    pub(super) fn fit(&mut self) {
+        let capacity = whole_chunks(self.count + self.count / 7 + 1);
+        if capacity < self.capacity {
+            self.respread(capacity);
+        }
+    }
+
     pub(super) fn get(&self, digest: Digest) -> Option<Location> {
         self.find(digest).ok().and_then(|place| self.places.get(place).location)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -53,6 +53,8 @@ pub(crate) struct Loader<'a> {
     /// Whether hints that had to be made are written down.
     may_write: bool,
     threads: usize,
+    /// The memory that the keydir may occupy.
+    max_keydir_bytes: Option<u64>,
     /// The wall clock's time, by which values have expired or not.
     now_us: u64,
     /// What was loaded before, unless this is the first time.
@@ -97,12 +99,13 @@ impl<'a> Loader<'a> {
             Maintenance::Callers => 1,
         };
         let may_write = options.mode != OpenMode::ReadOnly;
-        Self { dir, identity, keydir, may_write, threads, now_us: clock.now_us(), earlier: None }
+        let (max_keydir_bytes, now_us) = (options.max_keydir_bytes, clock.now_us());
+        Self { dir, identity, keydir, may_write, threads, max_keydir_bytes, now_us, earlier: None }
     }
 
-    /// A loader of what has come after `earlier`.
+    /// A loader of what has come after `earlier`. It takes the memory that it needs: what was loaded must not be given up.
     pub(crate) fn onto(self, earlier: Earlier<'a>) -> Self {
-        Self { earlier: Some(earlier), ..self }
+        Self { earlier: Some(earlier), max_keydir_bytes: None, ..self }
     }
 
     /// Fills the keydir from `sources`, which are in log order, and counts in `recovery` what that took.
@@ -117,7 +120,11 @@ impl<'a> Loader<'a> {
                 self.rebuild_hints(source, recovery)?;
             }
         }
-        while let Err(broken) = self.fill(&sources) {
+        let needed = loop {
+            let broken = match self.fill(&sources) {
+                Ok(needed) => break needed,
+                Err(broken) => broken,
+            };
             // From a whole set of hints everything comes out right, whatever broken ones have left.
             if self.earlier.is_none() {
                 self.keydir.clear();
@@ -126,8 +133,11 @@ impl<'a> Loader<'a> {
             sources.iter().for_each(|source| source.file.held.clear());
             recovery.hints_loaded -= 1;
             self.rebuild_hints(&mut sources[broken], recovery)?;
+        };
+        match self.max_keydir_bytes {
+            Some(limit) if needed > limit => Err(Error::KeydirFull { needed, limit }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn open_hints(&self, source: &Source) -> Option<Hints> {
@@ -163,8 +173,9 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Fills all shards; the index of a source whose hints turned out to be damaged, if one did.
-    fn fill(&self, sources: &[Source]) -> Result<(), usize> {
+    /// Fills all shards, or those that fit the memory that the keydir may occupy. Returns what all of them need, or the index
+    /// of a source whose hints turned out to be damaged, if one did.
+    fn fill(&self, sources: &[Source]) -> Result<u64, usize> {
         // A small store with many files has entries in few shards only.
         let shards: BTreeSet<u16> =
             sources.iter().filter_map(|source| source.hints.as_ref()).flat_map(Hints::shards).collect();
@@ -176,6 +187,7 @@ impl<'a> Loader<'a> {
         };
         let slots = files.iter().map(|file| file.slot().index() + 1).max().unwrap_or(0);
         let broken = Mutex::new(None);
+        let dropped = AtomicU64::new(0);
         let work = || {
             let mut buffers = vec![Vec::new(); sources.len()];
             let mut counts = vec![(0, 0); slots];
@@ -184,6 +196,7 @@ impl<'a> Loader<'a> {
                     *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(index);
                     break;
                 }
+                dropped.fetch_add(self.drop_if_too_large(shard), Ordering::Relaxed);
             }
             for file in &files {
                 let (bytes, keys) = counts[file.slot().index()];
@@ -199,8 +212,19 @@ impl<'a> Loader<'a> {
         });
         match broken.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(index) => Err(index),
-            None => Ok(()),
+            None => Ok(self.keydir.memory_bytes() + dropped.into_inner()),
         }
+    }
+
+    /// Drops a shard with which the keydir would be larger than it may be. Returns how large it was.
+    fn drop_if_too_large(&self, shard: u16) -> u64 {
+        let Some(limit) = self.max_keydir_bytes else { return 0 };
+        let bytes = self.keydir.write_shard(shard).fit();
+        if self.keydir.memory_bytes() <= limit {
+            return 0;
+        }
+        self.keydir.write_shard(shard).clear();
+        bytes
     }
 
     fn fill_shard(

@@ -284,3 +284,86 @@ fn without_a_reserve_puts_go_on_until_the_disk_is_full() {
         assert!(matches!(error, Error::DiskNearlyFull { reserve: 2_000, .. }), "{way:?}: {error}");
     }
 }
+
+const KEYDIR: u64 = 3 << 20;
+
+/// Puts keys that are numbers, as one batch.
+fn put_numbers(db: &Bitcask, numbers: std::ops::Range<u64>, value: &str) -> Result<bool> {
+    let mut batch = db.batch();
+    for n in numbers {
+        batch.put(n.to_string(), value);
+    }
+    batch.commit()
+}
+
+/// Puts new keys until one is refused: how many were not.
+fn fill_keydir(db: &Bitcask) -> u64 {
+    let mut count = 0;
+    while put_numbers(db, count..count + 2_000, "").is_ok() {
+        count += 2_000;
+    }
+    while db.put(count.to_string(), "").is_ok() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_full_keydir_refuses_new_keys_and_takes_overwrites_and_deletes_and_then_new_keys_again() {
+    for way in Way::ALL {
+        let disk = way.disk();
+        let capped = way.options().durability(Durability::Os).max_file_size(1 << 20).max_keydir_bytes(KEYDIR);
+        let db = open(&disk, &capped);
+        let count = fill_keydir(&db);
+        let status = db.status();
+        assert!(count > 90_000 && db.len() == count, "{count}");
+        assert!(status.keydir_bytes <= KEYDIR && status.max_keydir_bytes == Some(KEYDIR));
+        let new = count.to_string();
+        let written = status.data_bytes;
+        for refused in [
+            db.put(&new, ""),
+            db.increment(&new, 1).map(drop),
+            db.compare_and_swap(&new, None, Some(b"")).map(drop),
+        ] {
+            let Err(Error::KeydirFull { needed, limit: KEYDIR }) = refused else { panic!("{refused:?}") };
+            assert!(needed > KEYDIR && needed < KEYDIR + (16 << 10), "{needed}");
+        }
+        assert_eq!(db.status().data_bytes, written, "nothing is written");
+        assert!(put_numbers(&db, 0..1_000, "overwritten").unwrap());
+        db.put("7", "overwritten again").unwrap();
+        // One of each shard, most likely; the key that was refused is in one of them.
+        for n in 1_000..8_000_u32 {
+            assert!(db.delete(n.to_string()).unwrap());
+        }
+        db.put(&new, "").unwrap();
+        assert!(db.status().keydir_bytes <= KEYDIR);
+        db.close().unwrap();
+        drop(db);
+        // What fitted while it grew fits when it is opened, whatever was written twice.
+        let db = open(&disk, &capped);
+        assert_eq!(db.len(), count + 1 - 7_000);
+        let mut refused = (count + 1..).filter_map(|n| db.put(n.to_string(), "").err());
+        assert!(matches!(refused.next(), Some(Error::KeydirFull { .. })));
+    }
+}
+
+#[test]
+fn an_open_for_which_the_keydir_would_be_too_large_says_what_it_needs() {
+    for way in Way::ALL {
+        let disk = way.disk();
+        let unlimited = way.options().durability(Durability::Os).max_file_size(1 << 20);
+        let db = open(&disk, &unlimited);
+        assert!(put_numbers(&db, 0..150_000, "").unwrap());
+        db.close().unwrap();
+        drop(db);
+        let clock = Arc::new(SimClock::new(1_000_000));
+        for options in [unlimited.clone(), Options::read_only()] {
+            let open = |max: u64| harness::open(&disk, &clock, &options.clone().max_keydir_bytes(max));
+            let Err(Error::KeydirFull { needed, limit: KEYDIR }) = open(KEYDIR) else { panic!("{way:?}") };
+            assert!(needed > 150_000 * 20 && needed < 150_000 * 40, "{needed}");
+            assert!(matches!(open(needed - 1), Err(Error::KeydirFull { .. })));
+            let db = open(needed).unwrap();
+            assert_eq!((db.len(), db.status().keydir_bytes), (150_000, needed));
+        }
+    }
+}
