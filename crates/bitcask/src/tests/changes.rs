@@ -158,6 +158,21 @@ fn who_falls_behind_a_merge_is_told_the_oldest_position() {
 }
 
 #[test]
+fn a_clear_is_no_change_but_leaves_every_position_behind() {
+    in_every_way(|story| {
+        story.put("a", "1");
+        let position = story.db().snapshot().timestamp_us();
+        let mut changes = story.db().changes(position).unwrap();
+        story.db().clear().unwrap();
+        let error = changes.next().unwrap().unwrap_err();
+        let Error::ChangesMerged { oldest, .. } = error else { panic!("{error}") };
+        story.put("b", "1");
+        story.db().sync().unwrap();
+        assert_eq!(all_since(story.db(), oldest), ["b=1"]);
+    });
+}
+
+#[test]
 fn files_whose_changes_are_kept_are_not_merged_until_they_are_old() {
     in_every_way(|mut story| {
         let hour = Duration::from_micros(HOUR_US);

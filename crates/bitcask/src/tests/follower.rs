@@ -214,6 +214,25 @@ fn expired_values_are_absent_and_what_has_moved_keeps_its_expiry() {
 }
 
 #[test]
+fn a_store_that_was_cleared_is_empty_and_snapshots_of_before_are_not() {
+    in_every_way(|story| {
+        story.put("a", "1");
+        story.put("b", "1");
+        let follower = follower_of(&story);
+        let before = follower.snapshot();
+        story.db().clear().unwrap();
+        assert!(follower.refresh().unwrap());
+        let after = follower.snapshot();
+        assert_eq!(Map::of(&follower), Map::default());
+        story.put("b", "2");
+        assert!(follower.refresh().unwrap());
+        assert_eq!(Map::of(&follower), map(&[("b", "2")]));
+        assert_eq!(Map::of_snapshot(&before), map(&[("a", "1"), ("b", "1")]));
+        assert_eq!(Map::of_snapshot(&after), Map::default());
+    });
+}
+
+#[test]
 fn a_follower_survives_that_its_store_is_closed_and_opened() {
     in_every_way(|mut story| {
         story.put("a", "1");
