@@ -53,8 +53,7 @@ impl Store {
             self.prepare_successor(side)?;
         };
         writer.rotate().map_err(|error| side.append_failed(error))?;
-        side.to_prepare.raise();
-        side.to_seal.raise();
+        self.rotated(side, &writer);
         let (active, cleared_at) = (writer.active.id(), writer.timestamps.next(&*self.clock));
         let mut manifest = catalog.manifest.clone();
         manifest.files.retain(|listed| listed.id == active);

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::Result;
+use crate::events::Event;
 use crate::format::record::Kind;
 use crate::store::{Store, WriteSide};
 
@@ -21,6 +22,12 @@ const SEAL_FROM: u64 = 16 << 20;
 impl Store {
     /// Takes no more operations, and brings the log to its end.
     pub(crate) fn close(&self) -> Result<()> {
+        let closed = self.close_silently();
+        self.events.note(|| Event::Closed { error: closed.as_ref().err().cloned() });
+        closed
+    }
+
+    fn close_silently(&self) -> Result<()> {
         let Some(side) = &self.write_side else {
             self.closed.store(true, Ordering::Release);
             return Ok(());

@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering;
 
 use crate::conditions::KeyState;
 use crate::error::{Error, Result};
+use crate::events::{Event, SLOW_SYNC};
 use crate::format::codec::Record;
 use crate::format::record::Kind;
 use crate::keydir::{Digest, ShardWriter};
@@ -315,8 +316,7 @@ impl Store {
         if !writer.rotate().map_err(|error| side.append_failed(error))? {
             return Ok(Some(Missing::Successor));
         }
-        side.to_prepare.raise();
-        side.to_seal.raise();
+        self.rotated(side, writer);
         Ok(None)
     }
 
@@ -386,6 +386,7 @@ impl Store {
     /// One sync of the log to its present end, older files first. A failure poisons the store: what the kernel has
     /// done with the unwritten pages nobody knows.
     fn sync_log(&self, side: &WriteSide) -> Result<Covered> {
+        let began = self.clock.monotonic();
         let (unsynced, active, covered) = {
             let writer = side.writer();
             let covered = Covered { appended: writer.appended, position: writer.end() };
@@ -397,7 +398,15 @@ impl Store {
         }
         active.sync().map_err(|error| side.poison(&error))?;
         active.raise_synced_len(covered.position.offset);
-        side.writer().unsynced.retain(|file| file.synced_len() < file.data_len());
+        let behind = {
+            let mut writer = side.writer();
+            writer.unsynced.retain(|file| file.synced_len() < file.data_len());
+            writer.appended - covered.appended
+        };
+        let took = self.clock.monotonic().saturating_sub(began);
+        if took >= SLOW_SYNC {
+            self.events.note(|| Event::SlowSync { took, behind });
+        }
         Ok(covered)
     }
 }

@@ -83,6 +83,7 @@ impl Bitcask {
             Maintenance::Threads => Some(Threads::start(&store)?),
             Maintenance::Callers => None,
         };
+        store.tell_as_caller();
         Ok(Self { handle: Arc::new(Handle { store, threads: Mutex::new(threads) }) })
     }
 
@@ -646,6 +647,8 @@ impl Handle {
         if let Some(side) = &self.store.write_side {
             side.release_lock();
         }
+        // All that is left, for nobody else tells it now.
+        self.store.events.tell();
         closed
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::events::Event;
 use crate::file::data_file::DataFile;
 use crate::file::layout;
 use crate::format::footer::Ending;
@@ -17,7 +18,7 @@ use crate::options::Durability;
 use crate::recovery::inventory::Inventory;
 use crate::store::{Store, WriteSide};
 use crate::vfs;
-use crate::writer::Placement;
+use crate::writer::{Placement, Writer};
 
 impl Store {
     /// Makes the writer a successor if it has none.
@@ -61,6 +62,19 @@ impl Store {
         Ok(side.catalog())
     }
 
+    /// What follows when the writer has gone on in its successor.
+    pub(crate) fn rotated(&self, side: &WriteSide, writer: &Writer) {
+        side.to_prepare.raise();
+        side.to_seal.raise();
+        if let Some(previous) = writer.unsealed.last() {
+            self.events.note(|| Event::Rotated {
+                from: previous.name().to_owned(),
+                bytes: previous.data_len(),
+                to: writer.active.name().to_owned(),
+            });
+        }
+    }
+
     /// Gives each file that was rotated away from before now its footer and its hint file, oldest first. What writers
     /// rotate away from meanwhile is left to the next call, or this one would never return.
     pub(crate) fn seal_rotated(&self, side: &WriteSide) -> Result<()> {
@@ -94,6 +108,7 @@ impl Store {
         file.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp())?;
         file.sync().map_err(|error| side.poison(&error))?;
         inventory.into_hints(self.identity.store, file, &self.keydir).write_if_possible(&*self.dir);
+        self.events.note(|| Event::Sealed { file: file.name().to_owned(), bytes: file.data_len() });
         Ok(())
     }
 
@@ -149,6 +164,7 @@ impl Store {
         if side.to_seal.take() {
             let _ = self.seal_rotated(side);
         }
+        self.events.tell();
         Ok(())
     }
 

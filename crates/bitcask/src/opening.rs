@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use crate::catalog::{Catalog, MakeError};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::events::{Event, Events};
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::file::layout::{self, Name};
@@ -45,6 +46,18 @@ use crate::writer::{AppendError, Placement, Writer};
 
 /// Opens the store at `path` as the options say.
 pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {
+    let began = clock.monotonic();
+    let store = open_silently(vfs, clock, path, options)?;
+    store.events.note(|| Event::Opened {
+        keys: store.keydir.len(),
+        files: store.order().len() as u64,
+        took: store.clock.monotonic().saturating_sub(began),
+        recovery: store.recovery.clone(),
+    });
+    Ok(store)
+}
+
+fn open_silently(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {
     options.check()?;
     let dir = open_dir(vfs, path, options.mode)?;
     let found = Found::in_directory(&*dir)?;
@@ -64,7 +77,7 @@ pub(crate) fn open(vfs: &dyn Vfs, clock: Arc<dyn Clock>, path: &Path, options: O
         None => create_manifest(&*dir, options.format)?,
     };
     let leftovers = found.leftovers(&*dir, &manifest)?;
-    Opening { dir, clock, path, options }.open_to_write(lock, manifest, leftovers)
+    Opening::new(dir, clock, path, options).open_to_write(lock, manifest, leftovers)
 }
 
 fn open_dir(vfs: &dyn Vfs, path: &Path, mode: OpenMode) -> Result<Arc<dyn Dir>> {
@@ -196,7 +209,7 @@ fn refuse_written(dir: &dyn Dir, name: &str, id: FileId, manifest: &Manifest) ->
 }
 
 fn open_to_read(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &Path, options: Options) -> Result<Store> {
-    let opening = Opening { dir, clock, path, options };
+    let opening = Opening::new(dir, clock, path, options);
     recovery::until_it_stays(|| opening.open_to_read())
 }
 
@@ -213,9 +226,15 @@ struct Opening<'a> {
     clock: Arc<dyn Clock>,
     path: &'a Path,
     options: Options,
+    events: Arc<Events>,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    fn new(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, path: &'a Path, options: Options) -> Self {
+        let events = Arc::new(Events::new(options.observer.clone(), path));
+        Self { dir, clock, path, options, events }
+    }
+
     fn open_to_read(&self) -> Result<Store> {
         let Some(manifest) = manifest_file::read(&*self.dir)? else {
             let reason = "it has no MANIFEST".to_owned();
@@ -289,7 +308,7 @@ impl Opening<'_> {
             // What cannot be had now is asked for again after the first write.
             writer.space.measured(disk, writer.appended);
         }
-        let write_side = WriteSide::new(lock, catalog, writer);
+        let write_side = WriteSide::new(lock, catalog, writer, Arc::clone(&self.events));
         Ok(self.store(identity, keydir, order, recovery, Some(write_side)))
     }
 
@@ -392,6 +411,7 @@ impl Opening<'_> {
             order: Mutex::new(order),
             recovery,
             closed: AtomicBool::new(false),
+            events: Arc::clone(&self.events),
             write_side,
         }
     }

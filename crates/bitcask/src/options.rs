@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::conditions::Condition;
 use crate::error::{Error, Result};
+use crate::events::{Event, Observer};
 use crate::expiry::Lifetime;
 pub use crate::format::compression::Compression;
 pub use crate::format::file_header::LogFormat;
@@ -55,6 +56,7 @@ pub struct Options {
     pub(crate) max_keydir_bytes: Option<u64>,
     pub(crate) merge: MergeOptions,
     pub(crate) maintenance: Maintenance,
+    pub(crate) observer: Option<Observer>,
 }
 
 /// Who does the work that no caller waits for: syncs by interval, footers, hint files, successors.
@@ -86,6 +88,7 @@ impl Default for Options {
             max_keydir_bytes: None,
             merge: MergeOptions::default(),
             maintenance: Maintenance::Threads,
+            observer: None,
         }
     }
 }
@@ -222,6 +225,45 @@ impl Options {
     /// When merges run by themselves, and what they may take. Default: [`MergeOptions::new`].
     pub fn merge(mut self, options: MergeOptions) -> Self {
         self.merge = options;
+        self
+    }
+
+    /// Whom the store tells what happens to it: see [`Event`]. Of several observers the last counts. Default: nobody.
+    ///
+    /// Events are told in order and one at a time, soon after they have happened: by a thread of the store's own, and what is
+    /// left when the store is closed by the thread that closes it. A read-only handle has no threads; there the caller does it.
+    /// No lock of the store is held, and neither reads nor writes wait for an observer, so it may take its time and use
+    /// the store. But the close of a store waits for it: it must not close the store itself, nor wait for a thread that does.
+    /// An observer that holds a handle of the store keeps it open.
+    ///
+    /// An observer that does something at each event which causes another is told of that as well, until the store is closed.
+    ///
+    /// When it panics the store goes on, and the next event is told as if nothing had happened.
+    ///
+    /// With the cargo feature `tracing` the same events go to the subscriber of the `tracing` crate, observer or not.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use bitcask::{Event, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let merged = Arc::new(Mutex::new(0));
+    /// let seen = Arc::clone(&merged);
+    /// let options = Options::new().observer(move |event| {
+    ///     if let Event::MergeEnded { report, .. } = event {
+    ///         *seen.lock().unwrap() += report.inputs;
+    ///     }
+    /// });
+    /// let db = bitcask::open(dir.path(), options)?;
+    /// for _ in 0..100 {
+    ///     db.put("counter", "the last one counts")?;
+    /// }
+    /// db.merge()?;
+    /// db.close()?;
+    /// assert_eq!(*merged.lock().unwrap(), 1);
+    /// # Ok::<(), bitcask::Error>(())
+    /// ```
+    pub fn observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer::new(observer));
         self
     }
 

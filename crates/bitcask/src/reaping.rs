@@ -11,6 +11,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
+use crate::events::Event;
 use crate::keydir::Digest;
 use crate::location::Location;
 use crate::read::read_front;
@@ -19,47 +20,71 @@ use crate::store::{Store, WriteSide};
 /// How many keys are looked at before the writer lock is taken.
 const PAGE: usize = 256;
 
-impl Store {
-    /// Removes the keys of one page of the keydir, from the digest `from` on, that have expired. Returns where the next
-    /// page begins; `None` behind the last.
-    pub(crate) fn reap(&self, side: &WriteSide, from: Digest) -> Result<Option<Digest>> {
-        if from == Digest::FIRST && !side.may_expire.swap(false, Ordering::AcqRel) {
-            return Ok(None);
-        }
+/// One pass over the keydir, page by page. How many keys it has taken out is told when it is dropped.
+pub(crate) struct Pass<'a> {
+    store: &'a Store,
+    side: &'a WriteSide,
+    /// Where the next page begins; `None` behind the last.
+    next: Option<Digest>,
+    reaped: u64,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass that has no page where no key has an expiry.
+    pub(crate) fn new(store: &'a Store, side: &'a WriteSide) -> Self {
+        let next = side.may_expire.swap(false, Ordering::AcqRel).then_some(Digest::FIRST);
+        Self { store, side, next, reaped: 0 }
+    }
+
+    /// Removes the keys of the next page that have expired; false when there is no page left.
+    pub(crate) fn reap_page(&mut self) -> Result<bool> {
+        let Some(from) = self.next.take() else { return Ok(false) };
         // The table first, and held to the end: so an equal location means the same record.
-        let files = self.files.load();
+        let files = self.store.files.load();
         let mut page = Vec::with_capacity(PAGE);
-        let next = self.keydir.page(from, PAGE, &mut page);
+        let next = self.store.keydir.page(from, PAGE, &mut page);
         page.retain(|(_, location)| location.has_expiry());
         let with_expiry = page.len();
         page.retain(|&(_, location)| {
             let Some(file) = files.get(location.slot()) else { return false };
             // What cannot be read stays: whoever asks for its key is told.
-            read_front(file, location).is_ok_and(|front| self.has_expired(&front.header))
+            read_front(file, location).is_ok_and(|front| self.store.has_expired(&front.header))
         });
-        self.remove_expired(side, &page)?;
+        self.reaped += self.store.remove_expired(self.side, &page)?;
         if page.len() < with_expiry {
-            side.may_expire.store(true, Ordering::Release);
+            self.side.may_expire.store(true, Ordering::Release);
         }
-        Ok(next)
+        self.next = next;
+        Ok(true)
     }
+}
 
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let keys = self.reaped;
+        if keys > 0 {
+            self.store.events.note(|| Event::Reaped { keys });
+        }
+    }
+}
+
+impl Store {
     /// A pass over the whole keydir.
     #[cfg(test)]
     pub(crate) fn reap_all(&self) {
         let Some(side) = &self.write_side else { return };
-        let mut next = Some(crate::keydir::Digest::FIRST);
-        while let Some(from) = next {
-            next = self.reap(side, from).unwrap_or(None);
-        }
+        let mut pass = Pass::new(self, side);
+        while pass.reap_page().unwrap_or(false) {}
     }
 
-    fn remove_expired(&self, side: &WriteSide, expired: &[(Digest, Location)]) -> Result<()> {
+    /// Removes those that are still where they were; how many.
+    fn remove_expired(&self, side: &WriteSide, expired: &[(Digest, Location)]) -> Result<u64> {
         if expired.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         side.check()?;
         let writer = side.writer();
+        let mut removed = 0;
         for &(digest, location) in expired {
             // What the absence of the key rests on from now on, before anybody can see it.
             if self.is_unsynced(location) {
@@ -67,8 +92,9 @@ impl Store {
             }
             if self.keydir.remove_if(digest, location) {
                 self.count_dead(location);
+                removed += 1;
             }
         }
-        Ok(())
+        Ok(removed)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::options::{Io, LogFormat};
+use crate::format::file_header::LogFormat;
+use crate::vfs::Io;
 
 /// The state of a store at one moment, from `Bitcask::status`.
 #[derive(Clone, Debug)]
@@ -164,6 +165,22 @@ pub struct MergeReport {
     pub quarantined: Vec<Damage>,
     /// Files that are no part of the store any more but could not be removed: the next open tries again.
     pub not_removed: Vec<String>,
+}
+
+impl MergeReport {
+    /// Adds what a further run came to.
+    pub(crate) fn add(&mut self, run: Self) {
+        self.runs += run.runs;
+        self.inputs += run.inputs;
+        self.outputs += run.outputs;
+        self.bytes_before += run.bytes_before;
+        self.bytes_after += run.bytes_after;
+        self.values_copied += run.values_copied;
+        self.tombstones_kept += run.tombstones_kept;
+        self.records_dropped += run.records_dropped;
+        self.quarantined.extend(run.quarantined);
+        self.not_removed.extend(run.not_removed);
+    }
 }
 
 /// What a clear did.

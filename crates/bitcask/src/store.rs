@@ -12,6 +12,7 @@
 //! | 5 | `Store::order` | the files in log order, for reports | no |
 //! | 6 | a shard of the keydir | its entries | no |
 //! | 7 | the state of `Store::versions` | what snapshots still see | no |
+//! | 8 | the queue of `Store::events` | what nobody was told yet | no |
 //!
 //! In a read-only handle `Store::followed` stands above all others.
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crate::catalog::{Catalog, MakeError};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::events::{Event, Events};
 use crate::file::data_file::DataFile;
 use crate::file_table::FileTable;
 use crate::format::file_header::LogFormat;
@@ -31,7 +33,7 @@ use crate::format::position::LogPosition;
 use crate::format::record::KEY_MAX;
 use crate::keydir::Keydir;
 use crate::merge_control::MergeControl;
-use crate::options::{Io, Options};
+use crate::options::{Io, Maintenance, Options};
 use crate::signal::Signal;
 use crate::status::Recovery;
 use crate::syncer::Syncer;
@@ -56,6 +58,7 @@ pub(crate) struct Store {
     pub(crate) order: Mutex<Vec<Arc<DataFile>>>,
     pub(crate) recovery: Recovery,
     pub(crate) closed: AtomicBool,
+    pub(crate) events: Arc<Events>,
     /// `None` in a read-only handle.
     pub(crate) write_side: Option<WriteSide>,
 }
@@ -101,12 +104,13 @@ pub(crate) struct WriteSide {
     /// When, by the monotonic clock, the last sync by interval was: for stores without threads.
     pub(crate) last_sync: Mutex<Duration>,
     poison: OnceLock<String>,
+    events: Arc<Events>,
     /// Held as long as the store is open for writing.
     lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
 impl WriteSide {
-    pub(crate) fn new(lock: Box<dyn Lock>, catalog: Catalog, writer: Writer) -> Self {
+    pub(crate) fn new(lock: Box<dyn Lock>, catalog: Catalog, writer: Writer, events: Arc<Events>) -> Self {
         Self {
             catalog: Mutex::new(catalog),
             syncer: Syncer::new(writer.end()),
@@ -121,6 +125,7 @@ impl WriteSide {
             may_expire: AtomicBool::new(true),
             last_sync: Mutex::new(Duration::ZERO),
             poison: OnceLock::new(),
+            events,
             lock: Mutex::new(Some(lock)),
         }
     }
@@ -153,7 +158,9 @@ impl WriteSide {
 
     /// Forbids all writes from now on, because of `cause`; gives that back. The first cause stays.
     pub(crate) fn poison(&self, cause: &Error) -> Error {
-        let _ = self.poison.set(cause.to_string());
+        if self.poison.set(cause.to_string()).is_ok() {
+            self.events.note(|| Event::Poisoned { cause: cause.clone() });
+        }
         cause.clone()
     }
 
@@ -211,6 +218,13 @@ impl Store {
     pub(crate) fn order(&self) -> MutexGuard<'_, Vec<Arc<DataFile>>> {
         // Nothing that could panic half-way happens under this lock.
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what has happened, in a store without threads.
+    pub(crate) fn tell_as_caller(&self) {
+        if self.write_side.is_none() || self.options.maintenance == Maintenance::Callers {
+            self.events.tell();
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

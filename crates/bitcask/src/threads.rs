@@ -7,17 +7,19 @@
 //! | `bitcask-seal` | gives files that were rotated away from their footers and hint files |
 //! | `bitcask-merge` | merges by policy |
 //! | `bitcask-reap` | takes keys that have expired out of the keydir |
+//! | `bitcask-events` | tells what has happened, where anybody listens |
 //!
 //! A failure in one of them is not lost: either it poisons the store, or the work stays to be done and whoever
 //! cannot do without it meets the failure himself.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::keydir::Digest;
 use crate::options::Durability;
+use crate::reaping::Pass;
 use crate::signal::{Signal, Woken};
 use crate::store::{Store, WriteSide};
 
@@ -53,6 +55,9 @@ impl Threads {
             threads.spawn("bitcask-merge", merge)?;
             let to_reap = Arc::clone(&threads.to_reap);
             threads.spawn("bitcask-reap", move |store, side| reap(store, side, &to_reap))?;
+            if store.events.is_on() {
+                threads.spawn("bitcask-events", |store, _| events(store))?;
+            }
         }
         Ok(threads)
     }
@@ -81,7 +86,10 @@ impl Drop for Threads {
             side.to_merge.stop();
             side.merge_control.stop();
         }
-        for thread in self.running.drain(..) {
+        self.store.events.stop();
+        let here = std::thread::current().id();
+        // The last handle may be an observer's: then this is the thread that tells, and ends when the observer returns.
+        for thread in self.running.drain(..).filter(|thread| thread.thread().id() != here) {
             // A thread that panicked has poisoned the store, which says so to all who write.
             let _ = thread.join();
         }
@@ -129,14 +137,22 @@ fn merge(store: &Store, side: &WriteSide) {
 /// Reads for at most a tenth of the time, so that a large pass is not felt.
 fn reap(store: &Store, side: &WriteSide, signal: &Signal) {
     while signal.wait(Some(REAP_EVERY)) != Woken::Stopped {
-        let mut next = Some(Digest::FIRST);
-        while let Some(from) = next {
-            let start = store.clock.monotonic();
-            next = store.reap(side, from).unwrap_or(None);
+        let mut pass = Pass::new(store, side);
+        let mut start = store.clock.monotonic();
+        while pass.reap_page().unwrap_or(false) {
             let took = store.clock.monotonic().saturating_sub(start);
             if signal.wait(Some(took * REAP_REST)) == Woken::Stopped {
                 return;
             }
+            start = store.clock.monotonic();
         }
+    }
+}
+
+fn events(store: &Store) {
+    store.events.tell_until_stopped();
+    // Who closes the store tells the rest. But an observer that did, in this thread, was being told.
+    if store.closed.load(Ordering::Acquire) {
+        store.events.tell();
     }
 }

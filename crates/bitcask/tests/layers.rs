@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["error", "location", "clock", "signal", "progress", "conditions"],
     &["vfs", "format", "keydir", "timestamps", "expiry", "merge_options"],
+    &["status"],
+    &["events"],
     &["options", "file", "merge_control"],
-    &["status", "file_table", "space", "versions"],
+    &["file_table", "space", "versions"],
     &["writer"],
     &["syncer", "recovery", "catalog"],
     &["store"],

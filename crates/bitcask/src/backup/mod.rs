@@ -34,6 +34,7 @@ use crate::backup::copy::FileCopy;
 use crate::backup::moment::{Moment, Part};
 use crate::backup::target::Target;
 use crate::error::Result;
+use crate::events::Event;
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::file::layout;
@@ -74,6 +75,22 @@ pub(crate) fn backup(
     path: &Path,
     watcher: Watcher<'_>,
 ) -> Result<BackupReport> {
+    let began = store.clock.monotonic();
+    let backed_up = backup_silently(store, vfs, path, watcher);
+    if let Ok(BackupReport { files, bytes, copied_bytes, .. }) = backed_up {
+        store.events.note(|| Event::BackedUp {
+            path: path.to_owned(),
+            files,
+            bytes,
+            copied_bytes,
+            took: store.clock.monotonic().saturating_sub(began),
+        });
+    }
+    store.tell_as_caller();
+    backed_up
+}
+
+fn backup_silently(store: &Store, vfs: &dyn Vfs, path: &Path, watcher: Watcher<'_>) -> Result<BackupReport> {
     store.check_open()?;
     let target = Target::prepare(vfs, &*store.dir, path, store.identity.store)?;
     match stage(store, &target, watcher) {

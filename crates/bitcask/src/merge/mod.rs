@@ -26,6 +26,7 @@ pub(crate) use self::facts::{Survey, facts_of};
 pub(crate) use self::output::Output;
 pub(crate) use self::plan::{FileFacts, Thoroughness, judge};
 use crate::error::{Error, Result};
+use crate::events::Event;
 use crate::file::data_file::DataFile;
 use crate::file::hint_file::Hints;
 use crate::format::position::FileId;
@@ -121,14 +122,12 @@ impl Store {
                     return Ok(());
                 }
                 if writer.rotate().map_err(|error| side.append_failed(error))? {
-                    break;
+                    self.rotated(side, &writer);
+                    return Ok(());
                 }
             }
             self.prepare_successor(side)?;
         }
-        side.to_prepare.raise();
-        side.to_seal.raise();
-        Ok(())
     }
 
     /// The active file is as long as one that is not small, and would trigger a merge if it were immutable.
@@ -180,11 +179,30 @@ impl Store {
         if !side.writer().space.begin_merge(&survey.files[run.clone()]) {
             return Ok(());
         }
-        let merged = self.replace_run(side, survey, run, pace, report);
+        let began = self.clock.monotonic();
+        self.events.note(|| {
+            let inputs = &survey.files[run.clone()];
+            Event::MergeBegun {
+                files: inputs.iter().map(|input| input.name().to_owned()).collect(),
+                bytes: inputs.iter().map(|input| input.data_len()).sum(),
+            }
+        });
+        let mut of_run = MergeReport::default();
+        let merged = self.replace_run(side, survey, run, pace, &mut of_run);
         side.writer().space.end_merge(&self.order());
+        self.events.note(|| match (&merged, of_run.quarantined.first()) {
+            (Err(error), _) => Event::MergeFailed { error: error.clone() },
+            (Ok(()), Some(damage)) => Event::Quarantined { damage: damage.clone() },
+            (Ok(()), None) => {
+                let took = self.clock.monotonic().saturating_sub(began);
+                Event::MergeEnded { report: of_run.clone(), took }
+            }
+        });
+        report.add(of_run);
         merged
     }
 
+    /// Puts the output of a run into its place.
     fn replace_run(
         &self,
         side: &WriteSide,

@@ -10,6 +10,7 @@ mod corruption;
 mod crash;
 mod disk_full;
 mod engine;
+mod events;
 mod exhaustive;
 mod expiry;
 mod faults;
