@@ -1,13 +1,14 @@
 //! The `bitcask` command: one verb, one store, one exit code.
 //!
 //! Layers, each using only those below: `main`; `verbs` (one file a verb); `formats` (what import reads and export
-//! writes); `cli`; `progress`, `json`, `output`, `paths`, `bytes`, `failure`.
+//! writes); `cli`; `progress`; `log`, `json`, `output`, `paths`, `bytes`, `failure`.
 
 mod bytes;
 mod cli;
 mod failure;
 mod formats;
 mod json;
+mod log;
 mod output;
 mod paths;
 mod progress;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain(&error).into(),
     };
+    if let Some(level) = cli.log {
+        log::begin(level);
+    }
     match verbs::run(&cli.verb) {
         Ok(exit) => exit,
         Err(failure) => {

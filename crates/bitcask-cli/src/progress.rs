@@ -1,12 +1,13 @@
 //! The progress bar or spinner of the verbs that take long, on standard error.
 //!
-//! There is one only when standard error is a terminal; in logs and pipes it would be noise.
+//! There is one only when standard error is a terminal without a log; in logs and pipes it would be noise.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use crate::log;
 use crate::output::complain;
 
 const BYTES: &str =
@@ -24,7 +25,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Whether anybody would see a bar: what is only good for the bar can be left undone.
     pub(crate) fn is_visible() -> bool {
-        io::stderr().is_terminal()
+        io::stderr().is_terminal() && !log::is_on()
     }
 
     /// A bar over so many bytes, without an end where that is not known.

@@ -24,6 +24,8 @@ pub(crate) use self::upkeep::{
     BackupArgs, ClearArgs, ConvertArgs, DumpArgs, MergeArgs, RepairArgs, RestoreArgs, SealLineArgs,
 };
 
+use crate::log::LogLevel;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done (also when the reader of standard output went away)
@@ -40,6 +42,10 @@ A KEY or VALUE that begins with a dash comes after `--`: bitcask put ./data -- -
 #[derive(Debug, Parser)]
 #[command(name = "bitcask", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
+    /// Tell on standard error what happens to the store: opens, merges, slow syncs, failures; each level tells more.
+    /// There is no progress bar then
+    #[arg(long, global = true, value_name = "LEVEL", env = "BITCASK_LOG", hide_env_values = true)]
+    pub(crate) log: Option<LogLevel>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }

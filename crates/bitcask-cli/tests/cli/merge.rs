@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bitcask::{MergeOptions, MergePolicy, Options};
 
-use crate::run::{Place, args, bitcask, damage, data_files};
+use crate::run::{Place, args, bitcask, command, damage, data_files};
 
 const KEYS: usize = 50;
 const ROUNDS: usize = 20;
@@ -139,4 +139,22 @@ fn a_store_that_is_open_elsewhere_is_neither_merged_nor_asked() {
         bitcask(args![verb, place.path("missing")]).exits(4).says("store");
     }
     writer.close().unwrap();
+}
+
+#[test]
+fn a_log_tells_on_standard_error_what_happens_and_without_one_nothing_is_told() {
+    let place = Place::new();
+    let run = bitcask(args!["merge", overwritten(&place), "--log", "info"]).done();
+    for part in ["INFO opened store=", "INFO merged store=", "outputs=1", "INFO closed store="] {
+        assert!(run.stderr.contains(part), "{part} is not in {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("DEBUG"), "{}", run.stderr);
+    assert!(run.text().starts_with("merged ") && run.text().lines().count() == 1, "{}", run.text());
+
+    let store = place.store();
+    let run = bitcask(args!["put", &store, "key", "value", "--log", "warn"]).done();
+    assert_eq!(run.stderr, "");
+    let output = command(args!["get", &store, "key"]).env("BITCASK_LOG", "info").output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("INFO opened store="));
+    bitcask(args!["put", &store, "key", "value", "--log", "loud"]).exits(2);
 }

@@ -80,6 +80,8 @@ impl From<Output> for Run {
 pub(crate) fn command(args: impl AsRef<[OsString]>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bitcask"));
     command.args(args.as_ref()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Whoever runs the tests may have asked for a log.
+    command.env_remove("BITCASK_LOG");
     command
 }
 
