@@ -50,7 +50,7 @@ impl Store {
             }
             drop(writer);
             drop(catalog);
-            self.prepare_successor(side)?;
+            self.make_successor(side, 0)?;
         };
         writer.rotate().map_err(|error| side.append_failed(error))?;
         self.rotated(side, &writer);

@@ -217,6 +217,16 @@ pub enum Error {
         limit: u64,
     },
 
+    /// More files would be open than [`Options::max_open_files`](crate::Options::max_open_files) or the system allows.
+    #[error(
+        "too many open files: {reason}: merge the store, with a larger `max_file_size`, or raise `max_open_files` and the limit \
+         of the process (`ulimit -n`)"
+    )]
+    TooManyFiles {
+        /// How many would be open, or what the operating system said.
+        reason: String,
+    },
+
     /// A put would take what [`Options::space_reserve`](crate::Options::space_reserve) sets aside.
     #[error(
         "the disk is nearly full: {free} bytes are free, and {reserve} are kept for deletes and a merge: make room on the \
@@ -239,9 +249,20 @@ pub enum Error {
     },
 }
 
+/// ENFILE and EMFILE, the same on all systems of the Unix family.
+#[cfg(unix)]
+const TOO_MANY_FILES: [i32; 2] = [23, 24];
+/// ERROR_TOO_MANY_OPEN_FILES.
+#[cfg(not(unix))]
+const TOO_MANY_FILES: [i32; 1] = [4];
+
 impl Error {
     pub(crate) fn io(operation: &'static str, file: impl Into<String>, source: io::Error) -> Self {
-        Self::Io { operation, file: file.into(), source: Arc::new(source) }
+        let file = file.into();
+        if source.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code)) {
+            return Self::TooManyFiles { reason: format!("cannot {operation} {file}: {source}") };
+        }
+        Self::Io { operation, file, source: Arc::new(source) }
     }
 
     pub(crate) fn corruption(file: impl Into<String>, offset: u64, what: impl Into<String>) -> Self {
@@ -278,6 +299,7 @@ impl Error {
             Self::Full { .. }
             | Self::StoreFull { .. }
             | Self::KeydirFull { .. }
+            | Self::TooManyFiles { .. }
             | Self::DiskNearlyFull { .. } => true,
             Self::Io { source, .. } => {
                 use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

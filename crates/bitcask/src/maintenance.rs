@@ -23,10 +23,17 @@ use crate::writer::{Placement, Writer};
 impl Store {
     /// Makes the writer a successor if it has none.
     pub(crate) fn prepare_successor(&self, side: &WriteSide) -> Result<()> {
+        // One more is left to a merge.
+        self.make_successor(side, 1)
+    }
+
+    /// The same, if so many files more may be open then.
+    pub(crate) fn make_successor(&self, side: &WriteSide, spare: usize) -> Result<()> {
         let mut catalog = self.catalog(side)?;
         if side.writer().successor.is_some() {
             return Ok(());
         }
+        self.options.check_open_files(self.order().len() + 1 + spare)?;
         side.check_lock()?;
         let slot = self.free_slot()?;
         let placement = Placement::new(&*self.dir, self.identity.format, self.options.max_file_size);

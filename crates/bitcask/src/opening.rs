@@ -361,6 +361,7 @@ impl<'a> Opening<'a> {
     /// Opens the files that the manifest lists, in log order. Those without a footer may have to be written to.
     fn open_files(&self, manifest: &Manifest) -> Result<Vec<Arc<DataFile>>> {
         let identity = manifest.identity();
+        self.options.check_open_files(manifest.files.len())?;
         let mut files = Vec::with_capacity(manifest.files.len());
         for (index, listed) in manifest.files.iter().enumerate() {
             let slot = Slot::new(index).ok_or(Error::Full {

@@ -54,6 +54,7 @@ pub struct Options {
     pub(crate) max_store_bytes: Option<u64>,
     pub(crate) space_reserve: Option<u64>,
     pub(crate) max_keydir_bytes: Option<u64>,
+    pub(crate) max_open_files: Option<u64>,
     pub(crate) merge: MergeOptions,
     pub(crate) maintenance: Maintenance,
     pub(crate) observer: Option<Observer>,
@@ -72,6 +73,9 @@ pub(crate) enum Maintenance {
 /// The smallest keydir that may be asked for: a chunk of entries for each shard, and some more.
 const KEYDIR_MIN: u64 = 3 << 20;
 
+/// An immutable file, the active one, its successor, and the output of a merge.
+const OPEN_FILES_MIN: u64 = 4;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -86,6 +90,7 @@ impl Default for Options {
             max_store_bytes: None,
             space_reserve: None,
             max_keydir_bytes: None,
+            max_open_files: None,
             merge: MergeOptions::default(),
             maintenance: Maintenance::Threads,
             observer: None,
@@ -222,6 +227,29 @@ impl Options {
         self
     }
 
+    /// How many data files the store may have, each of which is open as long as the store is; beside them it opens
+    /// some files for moments. At least 4. Default: no limit but that of the process.
+    ///
+    /// What needs one more is refused with [`Error::TooManyFiles`](crate::Error::TooManyFiles): an open, or a write that would
+    /// begin a new file. One file is left to a merge, and to [`Bitcask::clear`](crate::Bitcask::clear); after a merge writes
+    /// go on by themselves.
+    pub fn max_open_files(mut self, count: u64) -> Self {
+        self.max_open_files = Some(count);
+        self
+    }
+
+    /// Refuses more data files than there may be.
+    pub(crate) fn check_open_files(&self, needed: usize) -> Result<()> {
+        let needed = needed as u64;
+        match self.max_open_files {
+            Some(limit) if needed > limit => {
+                let reason = format!("{needed} data files would be open, and at most {limit} are allowed");
+                Err(Error::TooManyFiles { reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// When merges run by themselves, and what they may take. Default: [`MergeOptions::new`].
     pub fn merge(mut self, options: MergeOptions) -> Self {
         self.merge = options;
@@ -301,6 +329,11 @@ impl Options {
             && limit < KEYDIR_MIN
         {
             return refuse(format!("max_keydir_bytes is at least {KEYDIR_MIN}, not {limit}"));
+        }
+        if let Some(limit) = self.max_open_files
+            && limit < OPEN_FILES_MIN
+        {
+            return refuse(format!("max_open_files is at least {OPEN_FILES_MIN}, not {limit}"));
         }
         if self.durability == Durability::Interval(Duration::ZERO) {
             return refuse("an interval of zero: use Durability::Always".to_owned());
@@ -432,6 +465,7 @@ mod tests {
         let too_small = Options::new().max_file_size(1000).max_store_bytes(3999);
         assert!(refused(too_small.clone()).contains("four times max_file_size, 4000 bytes, not 3999"));
         too_small.max_store_bytes(4000).check().unwrap();
+        assert!(refused(Options::new().max_open_files(3)).contains("at least 4, not 3"));
         assert!(refused(Options::new().max_keydir_bytes(1000)).contains("at least 3145728, not 1000"));
         Options::new().check().unwrap();
     }

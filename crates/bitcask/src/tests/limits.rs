@@ -9,7 +9,7 @@ use super::harness::{self, STORE};
 use super::model::Map;
 use super::ways::{Way, is_data_file};
 use crate::options::Maintenance;
-use crate::vfs::sim::{SimClock, SimDisk};
+use crate::vfs::sim::{Failure, OpKind, Repeat, SimClock, SimDisk};
 use crate::vfs::{DirAccess, DiskSpace};
 use crate::{
     Bitcask, Durability, Error, MergeOptions, MergePolicy, Options, PutOptions, Result, Update, opening,
@@ -364,6 +364,87 @@ fn an_open_for_which_the_keydir_would_be_too_large_says_what_it_needs() {
             assert!(matches!(open(needed - 1), Err(Error::KeydirFull { .. })));
             let db = open(needed).unwrap();
             assert_eq!((db.len(), db.status().keydir_bytes), (150_000, needed));
+        }
+    }
+}
+
+/// The message says what to do, and that works.
+#[test]
+fn a_store_with_as_many_files_as_may_be_open_is_merged_and_goes_on() {
+    for way in Way::ALL {
+        let disk = way.disk();
+        let options = options(way).max_open_files(6);
+        let db = open(&disk, &options);
+        // Few keys, so that a merge finds much that is dead.
+        let refused = (0..10_000).find_map(|n| put(&db, n % 10).err()).unwrap();
+        assert!(matches!(refused, Error::TooManyFiles { .. }) && refused.is_full(), "{way:?}: {refused}");
+        assert!(refused.to_string().contains("at most 6 are allowed: merge the store"), "{refused}");
+        assert_eq!((db.status().files.len(), db.status().poisoned), (5, None));
+        let full = Map::of(&db);
+        assert!(matches!(db.delete(key(0)), Err(Error::TooManyFiles { .. })) || full.len() == 10);
+        disk.keep_snapshots();
+        assert!(db.merge().unwrap().runs > 0);
+        for (_, moment) in disk.take_snapshots() {
+            let count = moment.files().iter().filter(|name| is_data_file(name)).count();
+            // Inputs that are not listed any more are closed, and removed one by one.
+            assert!(count <= 6, "{way:?}: {:?}", moment.files());
+        }
+        (0..10).for_each(|n| put(&db, n).unwrap());
+        let now = Map::of(&db);
+        db.close().unwrap();
+        drop(db);
+        assert_eq!(Map::of(&open(&disk, &options)), now);
+        // As many as may be open, and clearing.
+        let db = open(&disk, &options);
+        while put(&db, 0).is_ok() {}
+        db.clear().unwrap();
+        put(&db, 0).unwrap();
+        assert_eq!(db.len(), 1);
+    }
+}
+
+#[test]
+fn an_open_that_needs_more_files_than_it_may_changes_nothing() {
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open(&disk, &options(way));
+        (0..300).for_each(|n| put(&db, n).unwrap());
+        let (before, files) = (Map::of(&db), db.status().files.len() as u64);
+        db.close().unwrap();
+        drop(db);
+        let clock = Arc::new(SimClock::new(1_000_000));
+        for options in [options(way), Options::read_only()] {
+            disk.keep_snapshots();
+            let refused =
+                harness::open(&disk, &clock, &options.clone().max_open_files(files - 1)).unwrap_err();
+            assert!(refused.to_string().contains(&format!("{files} data files would be open")), "{refused}");
+            assert_eq!(
+                disk.take_snapshots().iter().filter(|(_, left)| left.files() != disk.files()).count(),
+                0
+            );
+            let db = harness::open(&disk, &clock, &options.max_open_files(files)).unwrap();
+            assert_eq!(Map::of(&db), before);
+        }
+    }
+}
+
+#[test]
+fn a_system_without_more_descriptors_is_the_same_clear_error() {
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open(&disk, &options(way));
+        for code in [23, 24] {
+            let opens = |kind| matches!(kind, OpKind::Open | OpKind::Create);
+            disk.inject(disk.operations(), opens, Failure::Os(code), Repeat::Forever);
+            let refused = (0..1_000).find_map(|n| put(&db, n % 10).err()).unwrap();
+            let opened =
+                harness::open(&disk, &Arc::new(SimClock::new(0)), &Options::read_only()).unwrap_err();
+            disk.clear_faults();
+            for error in [refused, opened] {
+                assert!(matches!(error, Error::TooManyFiles { .. }), "{way:?}: {error}");
+                assert!(error.to_string().contains("ulimit -n"), "{error}");
+            }
+            put(&db, 0).unwrap();
         }
     }
 }
