@@ -60,8 +60,7 @@ impl Store {
             self.versions.take(before);
             followed.is_half_way = true;
         }
-        // That of a clear is in no record.
-        let timestamp = news.timestamp.max(news.merged_through).max(before);
+        let timestamp = news.timestamp.max(before);
         let News { generation, merged_through, end, .. } = news;
         let files = news.files.clone();
         self.take_in(news, before)?;
