@@ -108,6 +108,24 @@ pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether there is still somebody at the other end of standard output, as far as the system tells without a write.
+#[cfg(unix)]
+pub(crate) fn stdout_has_reader() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let stdout = io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    // A failure tells nothing; the next write will.
+    let polled = poll(&mut fds, Some(&Timespec::default()));
+    polled.is_err() || !fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Whether there is still somebody at the other end of standard output, as far as the system tells without a write.
+#[cfg(not(unix))]
+pub(crate) fn stdout_has_reader() -> bool {
+    true
+}
+
 /// One sentence on standard error.
 pub(crate) fn complain(sentence: impl std::fmt::Display) {
     // Where standard error is closed, there is nobody to tell.

@@ -19,7 +19,7 @@ pub(crate) use self::bench::BenchArgs;
 pub(crate) use self::key::{DeleteArgs, ExpireArgs, GetArgs, KeyArgs, PutArgs};
 pub(crate) use self::listing::{ListingArgs, SelectionArgs};
 pub(crate) use self::shared::StoreArgs;
-pub(crate) use self::transfer::{BatchArgs, ExportArgs, ImportArgs, OtherSide};
+pub(crate) use self::transfer::{BatchArgs, ExportArgs, ImportArgs, OtherSide, WatchArgs};
 pub(crate) use self::upkeep::{
     BackupArgs, ClearArgs, ConvertArgs, DumpArgs, MergeArgs, RepairArgs, RestoreArgs, SealLineArgs,
 };
@@ -110,9 +110,21 @@ pub(crate) enum Verb {
     /// "if":"present", nothing at all is written unless that holds of the key before the batch; the exit code is then 1.
     /// A key that has a condition must not occur twice; of other keys the last line counts.
     ///
+    /// A line that `watch` has printed stands for all of its changes.
+    ///
     /// The whole input is read and checked before the store is opened, and is held in memory. The store is created when it
     /// is missing.
     Batch(BatchArgs),
+    /// Print every commit as it comes, while another process writes the store
+    ///
+    /// One line of JSON each, {"position":...,"changes":[{"op":"put","key":"...","value":"..."},...]}: one change, or all
+    /// of a batch, spelled as `batch` reads them. The first line has no changes and says where it begins: now, unless
+    /// `--from` says otherwise. Give the position of the last line that you have to go on from there.
+    ///
+    /// A commit comes once it is on the disk: with `--durability interval` up to that interval or a second later. Ends
+    /// when the reader of standard output goes away. When merges have dropped some of what was asked for, the exit code is
+    /// 4.
+    Watch(WatchArgs),
     /// Print what the store holds, file by file
     Status(StoreArgs),
     /// Read and check every byte of the store; changes nothing; exit code 3 when there is damage

@@ -1,4 +1,4 @@
-//! `import export batch`: entries from and to somewhere else, and operations from somewhere else.
+//! `import export batch watch`: entries from and to somewhere else, and likewise operations.
 
 use std::path::{Path, PathBuf};
 
@@ -121,4 +121,16 @@ pub(crate) struct BatchArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) writer: WriterArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// The store's directory
+    pub(crate) dir: PathBuf,
+    /// Begin behind this position, that of an earlier line; 0 is the beginning of the store
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) from: Option<u64>,
+    /// End when what is there already is printed
+    #[arg(long, requires = "from")]
+    pub(crate) until_now: bool,
 }

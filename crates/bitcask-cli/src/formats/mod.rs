@@ -1,10 +1,11 @@
 //! What `import` reads and `export` writes: JSON Lines, CSV, directory trees, and the files of Riak's Bitcask. And what
-//! `batch` reads: operations.
+//! `batch` reads and `watch` writes: operations, and commits of several.
 //!
 //! A source gives entries one by one and a sink takes them one by one, so that no transfer needs more memory than its
 //! largest entry. They know files, not stores.
 
 mod basho;
+mod commits;
 mod csv;
 mod input;
 mod jsonl;
@@ -15,6 +16,7 @@ mod tree_reader;
 mod tree_writer;
 
 pub(crate) use self::basho::{BashoOptions, BashoReader, Findings, Keys, Locks, Note, Notes, Pending};
+pub(crate) use self::commits::{CommitLine, Operations};
 pub(crate) use self::csv::{CsvColumns, CsvReader, CsvWriter};
 pub(crate) use self::input::Input;
 pub(crate) use self::jsonl::{JsonlReader, JsonlWriter};

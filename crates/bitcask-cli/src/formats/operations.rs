@@ -50,25 +50,22 @@ impl<'de> Deserialize<'de> for Operation {
     }
 }
 
-struct OperationVisitor;
-
-impl<'de> Visitor<'de> for OperationVisitor {
-    type Value = Operation;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object such as {\"op\":\"put\",\"key\":\"...\",\"value\":\"...\"}")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Operation, A::Error> {
+impl Operation {
+    /// Reads the members from `name` on, whose value comes next.
+    pub(super) fn read<'de, A: MapAccess<'de>>(
+        mut name: Option<String>,
+        map: &mut A,
+    ) -> Result<Self, A::Error> {
         let (mut op, mut ttl, mut condition) = (None, None, None);
         let mut members = Members::default();
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "op" => set_once(&mut op, &name, one_of(&name, map.next_value()?, OPS)?)?,
-                "ttl" => set_once(&mut ttl, &name, duration(map.next_value()?)?)?,
-                "if" => set_once(&mut condition, &name, one_of(&name, map.next_value()?, CONDITIONS)?)?,
-                _ => members.read(&name, &mut map)?,
+        while let Some(member) = name {
+            match member.as_str() {
+                "op" => set_once(&mut op, &member, one_of(&member, map.next_value()?, OPS)?)?,
+                "ttl" => set_once(&mut ttl, &member, duration(map.next_value()?)?)?,
+                "if" => set_once(&mut condition, &member, one_of(&member, map.next_value()?, CONDITIONS)?)?,
+                _ => members.read(&member, map)?,
             }
+            name = map.next_key()?;
         }
         let refuse = |what| Err(de::Error::custom(what));
         let lifetime = match (ttl, members.expires_at) {
@@ -88,7 +85,22 @@ impl<'de> Visitor<'de> for OperationVisitor {
             Some(Op::Delete) => None,
             None => return refuse("there is no \"op\""),
         };
-        Ok(Operation { key, value, lifetime, condition })
+        Ok(Self { key, value, lifetime, condition })
+    }
+}
+
+struct OperationVisitor;
+
+impl<'de> Visitor<'de> for OperationVisitor {
+    type Value = Operation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object such as {\"op\":\"put\",\"key\":\"...\",\"value\":\"...\"}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Operation, A::Error> {
+        let first = map.next_key()?;
+        Operation::read(first, &mut map)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{counted, with_writer};
 use crate::bytes::escaped;
 use crate::cli::BatchArgs;
 use crate::failure::{Exit, Failure};
-use crate::formats::{Condition, Input, Lifetime, LineReader, Operation};
+use crate::formats::{Condition, Input, Lifetime, LineReader, Operation, Operations};
 use crate::output::print_report;
 use crate::progress::Progress;
 
@@ -72,12 +72,14 @@ impl Plan {
         let total = if Progress::is_visible() { reader.total() } else { None };
         let progress = Progress::bytes("reading", total);
         let mut plan = Self::default();
-        while let Some(operation) = reader.next_object::<Operation>()? {
+        while let Some(Operations(operations)) = reader.next_object()? {
             let line = reader.line_number();
             let place = || reader.place_of(line);
-            check(&operation, max_value_size)
-                .map_err(|source| Failure::EngineAt { place: place(), source })?;
-            plan.add(line, operation).map_err(|what| Failure::Input { place: place(), what })?;
+            for operation in operations {
+                check(&operation, max_value_size)
+                    .map_err(|source| Failure::EngineAt { place: place(), source })?;
+                plan.add(line, operation).map_err(|what| Failure::Input { place: place(), what })?;
+            }
             progress.set_bytes(reader.position());
         }
         Ok(plan)

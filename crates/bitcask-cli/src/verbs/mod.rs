@@ -21,6 +21,7 @@ mod seal_line;
 mod status;
 mod ttl;
 mod verify;
+mod watch;
 
 use std::path::Path;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(verb: &Verb) -> Result<Exit, Failure> {
         Verb::Import(args) => import::import(args),
         Verb::Export(args) => export::export(args),
         Verb::Batch(args) => batch::batch(args),
+        Verb::Watch(args) => watch::watch(args),
         Verb::Status(args) => status::status(args),
         Verb::Verify(args) => verify::verify(args),
         Verb::Dump(args) => dump::dump(args),

@@ -22,3 +22,4 @@ mod repair;
 mod run;
 mod seal_line;
 mod tree;
+mod watch;
