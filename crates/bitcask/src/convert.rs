@@ -23,6 +23,7 @@ use crate::keydir::Digest;
 use crate::location::Slot;
 use crate::opening;
 use crate::options::{Durability, Maintenance, OpenMode, Options, PutOptions};
+use crate::progress::{self, Meter, Progress, Watcher};
 use crate::store::Store;
 use crate::verify;
 use crate::vfs::os::OsVfs;
@@ -57,19 +58,33 @@ const PAGE: usize = 1024;
 /// # Ok::<(), bitcask::Error>(())
 /// ```
 pub fn convert(source: impl AsRef<Path>, target: impl AsRef<Path>, options: Options) -> Result<u64> {
+    convert_with(source, target, options, &mut progress::unwatched)
+}
+
+/// [`convert`], telling `progress` how far it has come, in bytes of the records that are copied. Each is copied, then checked
+/// in the new store, so it counts twice.
+///
+/// # Errors
+/// Those of [`convert`].
+pub fn convert_with(
+    source: impl AsRef<Path>,
+    target: impl AsRef<Path>,
+    options: Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<u64> {
     options.check()?;
     let (vfs, target) = (OsVfs::new(Io::Mapped), target.as_ref());
     let source = opening::open(&vfs, Arc::new(SystemClock::new()), source.as_ref(), Options::read_only())?;
     let (dir, lock) = target::take(&vfs, &*source.dir, target, |dir| target::check_empty(dir, target))?;
     drop(lock);
-    let copied = copy(&vfs, &source, target, options);
+    let copied = copy(&vfs, &source, target, options, progress);
     if copied.is_err() {
         target::clear(&*dir);
     }
     copied
 }
 
-fn copy(vfs: &dyn Vfs, source: &Store, target: &Path, options: Options) -> Result<u64> {
+fn copy(vfs: &dyn Vfs, source: &Store, target: &Path, options: Options, watcher: Watcher<'_>) -> Result<u64> {
     let clock = Arc::new(RecordClock::default());
     let options = options
         .mode(OpenMode::Create)
@@ -77,10 +92,12 @@ fn copy(vfs: &dyn Vfs, source: &Store, target: &Path, options: Options) -> Resul
         .max_value_size(u64::from(u32::MAX))
         .maintenance(Maintenance::Callers);
     let copy = opening::open(vfs, Arc::clone(&clock) as Arc<dyn Clock>, target, options)?;
-    let count = copy_all(source, &copy, &clock)?;
+    let bytes = source.order().iter().map(|file| file.live.bytes()).sum();
+    let mut meter = Meter::new(bytes * 2, watcher);
+    let count = copy_all(source, &copy, &clock, &mut meter)?;
     copy.close()?;
     drop(copy);
-    check_copy(target, count)?;
+    check_copy(target, count, &mut |progress| meter.reach(bytes + progress.part_of(bytes)))?;
     Ok(count)
 }
 
@@ -115,10 +132,11 @@ fn in_log_order(store: &Store) -> Vec<Digest> {
     places.into_iter().map(|(_, _, digest)| digest).collect()
 }
 
-fn copy_all(source: &Store, copy: &Store, clock: &RecordClock) -> Result<u64> {
+fn copy_all(source: &Store, copy: &Store, clock: &RecordClock, meter: &mut Meter<'_>) -> Result<u64> {
     let mut count = 0;
     for digest in in_log_order(source) {
         let Some(found) = source.find(digest)? else { continue };
+        meter.add(found.location.len());
         let header = found.record.header;
         if source.has_expired(&header) {
             continue;
@@ -134,8 +152,8 @@ fn copy_all(source: &Store, copy: &Store, clock: &RecordClock) -> Result<u64> {
     Ok(count)
 }
 
-fn check_copy(target: &Path, count: u64) -> Result<()> {
-    let report = verify::verify(target)?;
+fn check_copy(target: &Path, count: u64, watcher: Watcher<'_>) -> Result<()> {
+    let report = verify::verify_with(target, watcher)?;
     if let Some(damage) = report.damage.into_iter().next() {
         return Err(Error::corruption(damage.file, damage.offset, damage.what));
     }

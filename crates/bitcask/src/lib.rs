@@ -73,7 +73,7 @@ mod writer;
 pub use backup::{BackupReport, RestoreReport, restore, restore_with};
 pub use batch::Batch;
 pub use changes::{Change, Changes, Commit};
-pub use convert::convert;
+pub use convert::{convert, convert_with};
 pub use cursor::ScanPage;
 pub use db::{Bitcask, open};
 pub use dump::{Dump, DumpedRecord, dump};

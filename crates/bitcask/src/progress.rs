@@ -10,6 +10,14 @@ pub struct Progress {
     pub total: u64,
 }
 
+impl Progress {
+    /// As much of `total` as is done of what there is to do.
+    pub(crate) fn part_of(self, total: u64) -> u64 {
+        let part = u128::from(total) * u128::from(self.done) / u128::from(self.total.max(1));
+        u64::try_from(part).unwrap_or(total)
+    }
+}
+
 /// Who wants to know.
 pub(crate) type Watcher<'a> = &'a mut dyn FnMut(Progress);
 
@@ -32,6 +40,12 @@ impl<'a> Meter<'a> {
 
     pub(crate) fn add(&mut self, bytes: u64) {
         self.progress.done += bytes;
+        (self.watcher)(self.progress);
+    }
+
+    /// So many are done in all.
+    pub(crate) fn reach(&mut self, done: u64) {
+        self.progress.done = done;
         (self.watcher)(self.progress);
     }
 }

@@ -60,6 +60,23 @@ fn every_key_keeps_its_value_timestamp_and_expiry_through_all_formats() {
 }
 
 #[test]
+fn progress_counts_each_byte_when_it_is_copied_and_when_it_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, text) = (dir.path().join("store"), dir.path().join("text"));
+    fill(&store);
+    let mut seen = Vec::new();
+    bitcask::convert_with(&store, &text, Options::new().format(LogFormat::Json), &mut |progress| {
+        seen.push((progress.done, progress.total));
+    })
+    .unwrap();
+    let live = bitcask::open(&store, Options::read_only()).unwrap().status().live_bytes;
+    assert_eq!((seen.first(), seen.last()), (Some(&(0, live * 2)), Some(&(live * 2, live * 2))));
+    assert!(seen.is_sorted());
+    // Key by key, then file by file.
+    assert!(seen.contains(&(live, live * 2)) && seen.iter().filter(|(done, _)| *done < live).count() >= 62);
+}
+
+#[test]
 fn a_target_that_is_not_empty_and_a_damaged_source_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (store, target) = (dir.path().join("store"), dir.path().join("target"));

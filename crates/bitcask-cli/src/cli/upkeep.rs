@@ -111,4 +111,6 @@ pub(crate) struct ConvertArgs {
     pub(crate) format: LogFormat,
     #[command(flatten)]
     pub(crate) compression: CompressionArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
 }

@@ -8,6 +8,7 @@ mod batch;
 mod bench;
 mod clear;
 mod compression;
+mod convert;
 mod encodings;
 mod expiry;
 mod help;

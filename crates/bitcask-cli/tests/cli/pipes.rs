@@ -127,6 +127,7 @@ mod terminal {
         for (words, what) in [
             (args!["export", &store, "--csv", &out], "exporting ["),
             (args!["import", &store, "--csv", &out], "importing ["),
+            (args!["convert", &store, place.path("text"), "--format", "csv"], "converting ["),
             (args!["batch", &store, "--file", &deletes], "reading ["),
         ] {
             let (screen, user) = terminal();
