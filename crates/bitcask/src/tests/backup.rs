@@ -5,22 +5,18 @@ use std::sync::Arc;
 
 use super::harness::Crash;
 use super::ledger::{self, STORE, State, by_tier};
+use super::ways::{Way, is_data_file};
 use crate::backup::{BackupReport, restore_on};
 use crate::options::Maintenance;
+use crate::vfs::DirAccess;
 use crate::vfs::sim::{CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
-use crate::vfs::{DirAccess, Io};
 use crate::{Bitcask, Durability, Error, Options, RestoreReport, Result, verify};
 
 const BACKUP: &str = "backup";
 const KEYS: usize = 12;
-const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
 
 fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key{n}"))
-}
-
-fn options() -> Options {
-    Options::new().max_file_size(450).durability(Durability::Os)
 }
 
 fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
@@ -88,9 +84,9 @@ fn assert_unfinished(error: &Error) {
 
 #[test]
 fn a_backup_is_the_store_at_that_moment_and_links_what_is_complete() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         write(&db, &mut state, 0..60);
         let report = backup(&db, &disk).unwrap();
@@ -112,31 +108,33 @@ fn a_backup_is_the_store_at_that_moment_and_links_what_is_complete() {
 
 #[test]
 fn a_store_without_records_and_one_without_files_can_be_backed_up() {
-    let disk = SimDisk::new(Io::Syscall);
-    disk.keep_snapshots();
-    let db = open_at(&disk, STORE, options()).unwrap();
-    backup(&db, &disk).unwrap();
-    assert_eq!(state_at(&disk, BACKUP).unwrap(), State::new());
-    assert_sound(&disk, BACKUP);
-    restore(&disk, "restored").unwrap();
-    let mut empty = 0;
-    for (_, moment) in disk.take_snapshots() {
-        let Ok(reader) = open_at(&moment, STORE, Options::read_only()) else { continue };
-        if reader.status().files.is_empty() {
-            backup_to(&reader, &moment, "early").unwrap();
-            assert_eq!(state_at(&moment, "early").unwrap(), State::new());
-            assert_eq!(open_at(&moment, "early", options()).unwrap().len(), 0);
-            empty += 1;
+    for way in Way::ALL {
+        let disk = way.disk();
+        disk.keep_snapshots();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
+        backup(&db, &disk).unwrap();
+        assert_eq!(state_at(&disk, BACKUP).unwrap(), State::new());
+        assert_sound(&disk, BACKUP);
+        restore(&disk, "restored").unwrap();
+        let mut empty = 0;
+        for (_, moment) in disk.take_snapshots() {
+            let Ok(reader) = open_at(&moment, STORE, Options::read_only()) else { continue };
+            if reader.status().files.is_empty() {
+                backup_to(&reader, &moment, "early").unwrap();
+                assert_eq!(state_at(&moment, "early").unwrap(), State::new());
+                assert_eq!(open_at(&moment, "early", way.small_files()).unwrap().len(), 0);
+                empty += 1;
+            }
         }
+        assert!(empty > 0);
     }
-    assert!(empty > 0);
 }
 
 #[test]
 fn a_later_backup_keeps_what_is_there_and_brings_what_is_new() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         let mut last = BackupReport::default();
         for round in 0..5 {
@@ -156,9 +154,9 @@ fn a_later_backup_keeps_what_is_there_and_brings_what_is_new() {
 
 #[test]
 fn a_later_backup_follows_the_merges_of_the_store() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         for round in 0..4 {
             write(&db, &mut state, round * 60..(round + 1) * 60);
@@ -171,7 +169,7 @@ fn a_later_backup_follows_the_merges_of_the_store() {
             assert_sound(&disk, BACKUP);
             // Nothing that was merged away is left, and nothing in it keeps its space.
             let names =
-                |path| content(&disk, path).into_iter().filter(|(name, _)| name.ends_with(".data")).count();
+                |path| content(&disk, path).into_iter().filter(|(name, _)| is_data_file(name)).count();
             assert_eq!(names(BACKUP), usize::try_from(after.files).unwrap());
         }
     }
@@ -179,9 +177,9 @@ fn a_later_backup_follows_the_merges_of_the_store() {
 
 #[test]
 fn where_links_cannot_be_made_everything_is_copied() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         write(&db, &mut state, 0..60);
         const EXDEV: Failure = Failure::Os(18);
@@ -211,19 +209,19 @@ fn where_links_cannot_be_made_everything_is_copied() {
 
 #[test]
 fn working_in_a_backup_leaves_the_store_as_it_was_and_ends_the_backup() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         write(&db, &mut state, 0..60);
         backup(&db, &disk).unwrap();
         let before = content(&disk, STORE);
         let linked: Vec<String> =
-            before.iter().map(|(name, _)| name.clone()).filter(|name| name.ends_with(".data")).collect();
+            before.iter().map(|(name, _)| name.clone()).filter(|name| is_data_file(name)).collect();
         let mut other = state.clone();
         let traced = disk.operations();
         for round in 0..3 {
-            let copy = open_at(&disk, BACKUP, options()).unwrap();
+            let copy = open_at(&disk, BACKUP, way.small_files()).unwrap();
             assert_eq!(ledger::read_all(&copy, keys()).unwrap(), other, "round {round}");
             write(&copy, &mut other, 100 * round..100 * round + 30);
             copy.close().unwrap();
@@ -237,11 +235,11 @@ fn working_in_a_backup_leaves_the_store_as_it_was_and_ends_the_backup() {
         });
         assert_eq!(written, None, "a file that the store shares is written to");
         // Once it goes on from a kill.
-        let copy = open_at(&disk, BACKUP, options()).unwrap();
+        let copy = open_at(&disk, BACKUP, way.small_files()).unwrap();
         write(&copy, &mut other, 300..330);
         let killed = disk.fork().kill();
         for _ in 0..3 {
-            let copy = open_at(&killed, BACKUP, options()).unwrap();
+            let copy = open_at(&killed, BACKUP, way.small_files()).unwrap();
             assert_eq!(ledger::read_all(&copy, keys()).unwrap(), other);
             write(&copy, &mut other, 400..430);
         }
@@ -261,19 +259,19 @@ fn working_in_a_backup_leaves_the_store_as_it_was_and_ends_the_backup() {
 /// backup, so the mark must be gone as durably.
 #[test]
 fn what_was_written_in_a_backup_is_never_replaced_by_the_next_one() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         write(&db, &mut State::new(), 0..60);
         backup(&db, &disk).unwrap();
         disk.keep_snapshots();
-        let copy = open_at(&disk, BACKUP, options().durability(Durability::Always)).unwrap();
+        let copy = open_at(&disk, BACKUP, way.small_files().durability(Durability::Always)).unwrap();
         copy.put("key1", "written in the backup").unwrap();
         let acknowledged = disk.clone();
         for seed in 0..40 {
             let left = acknowledged.crash(seed, CrashModel::ALL[usize::try_from(seed).unwrap() % 5]);
             assert!(!left.exists("backup/BACKUP"), "seed {seed}");
-            let db = open_at(&left, STORE, options()).unwrap();
+            let db = open_at(&left, STORE, way.small_files()).unwrap();
             assert!(matches!(backup(&db, &left), Err(Error::UnfitTarget { .. })), "seed {seed}");
         }
         // An open that got not so far has written nothing either.
@@ -290,54 +288,56 @@ fn what_was_written_in_a_backup_is_never_replaced_by_the_next_one() {
 
 #[test]
 fn a_directory_that_is_no_backup_of_this_store_is_refused_untouched() {
-    let disk = SimDisk::new(Io::Syscall);
-    let db = open_at(&disk, STORE, options()).unwrap();
-    write(&db, &mut State::new(), 0..60);
-    let other = open_at(&disk, "other", options()).unwrap();
-    other.put("a", "b").unwrap();
-    backup_to(&other, &disk, "other-backup").unwrap();
-    other.close().unwrap();
-    disk.write_file("notes/notes.txt", b"mine");
-    disk.write_file("lost/0000000001.data", b"what is left of a store");
-    disk.write_file("staged/0000000001.data.tmp", b"nobody's");
-    let own_copy = open_at(&disk, "own-copy", options()).unwrap();
-    own_copy.close().unwrap();
-    let before = content(&disk, "");
-    for path in [STORE, "store/inside", "other", "other-backup", "notes", "lost", "staged", "own-copy"] {
-        let everything: Vec<_> =
-            disk.files().into_iter().map(|name| (name.clone(), disk.read_file(&name))).collect();
-        let error = backup_to(&db, &disk, path).unwrap_err();
-        assert!(matches!(error, Error::UnfitTarget { .. }), "{path}: {error}");
-        let after: Vec<_> =
-            disk.files().into_iter().map(|name| (name.clone(), disk.read_file(&name))).collect();
-        assert_eq!(after, everything, "{path}");
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
+        write(&db, &mut State::new(), 0..60);
+        let other = open_at(&disk, "other", way.small_files()).unwrap();
+        other.put("a", "b").unwrap();
+        backup_to(&other, &disk, "other-backup").unwrap();
+        other.close().unwrap();
+        disk.write_file("notes/notes.txt", b"mine");
+        disk.write_file("lost/0000000001.data", b"what is left of a store");
+        disk.write_file("staged/0000000001.data.tmp", b"nobody's");
+        let own_copy = open_at(&disk, "own-copy", way.small_files()).unwrap();
+        own_copy.close().unwrap();
+        let before = content(&disk, "");
+        for path in [STORE, "store/inside", "other", "other-backup", "notes", "lost", "staged", "own-copy"] {
+            let everything: Vec<_> =
+                disk.files().into_iter().map(|name| (name.clone(), disk.read_file(&name))).collect();
+            let error = backup_to(&db, &disk, path).unwrap_err();
+            assert!(matches!(error, Error::UnfitTarget { .. }), "{path}: {error}");
+            let after: Vec<_> =
+                disk.files().into_iter().map(|name| (name.clone(), disk.read_file(&name))).collect();
+            assert_eq!(after, everything, "{path}");
+        }
+        assert_eq!(content(&disk, ""), before);
+        // Under the lock of another backup.
+        let report = backup(&db, &disk).unwrap();
+        let dir = disk.vfs().open_dir(Path::new(BACKUP), DirAccess::ReadWrite).unwrap();
+        let lock = dir.lock("LOCK").unwrap().unwrap();
+        assert!(backup(&db, &disk).unwrap_err().is_locked());
+        drop(lock);
+        assert_eq!(backup(&db, &disk).unwrap().files, report.files);
+        // A reader of the closed store holds no lock that would keep it out of its own directory.
+        db.close().unwrap();
+        let reader = open_at(&disk, STORE, Options::read_only()).unwrap();
+        assert!(matches!(backup_to(&reader, &disk, STORE), Err(Error::UnfitTarget { .. })));
+        assert!(matches!(backup(&db, &disk), Err(Error::Closed)));
     }
-    assert_eq!(content(&disk, ""), before);
-    // Under the lock of another backup.
-    let report = backup(&db, &disk).unwrap();
-    let dir = disk.vfs().open_dir(Path::new(BACKUP), DirAccess::ReadWrite).unwrap();
-    let lock = dir.lock("LOCK").unwrap().unwrap();
-    assert!(backup(&db, &disk).unwrap_err().is_locked());
-    drop(lock);
-    assert_eq!(backup(&db, &disk).unwrap().files, report.files);
-    // A reader of the closed store holds no lock that would keep it out of its own directory.
-    db.close().unwrap();
-    let reader = open_at(&disk, STORE, Options::read_only()).unwrap();
-    assert!(matches!(backup_to(&reader, &disk, STORE), Err(Error::UnfitTarget { .. })));
-    assert!(matches!(backup(&db, &disk), Err(Error::Closed)));
 }
 
 #[test]
 fn a_reader_backs_up_what_it_sees() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         write(&db, &mut state, 0..60);
         // Beside a writer.
         let reader = open_at(&disk, STORE, Options::read_only()).unwrap();
         let seen = state.clone();
-        write(&db, &mut state, 60..120);
+        write(&db, &mut state, 60..119);
         backup(&reader, &disk).unwrap();
         assert_eq!(state_at(&disk, BACKUP).unwrap(), seen);
         assert_sound(&disk, BACKUP);
@@ -345,7 +345,7 @@ fn a_reader_backs_up_what_it_sees() {
         let killed = disk.fork().kill();
         let (name, mut bytes) = content(&killed, STORE)
             .into_iter()
-            .rfind(|(name, bytes)| name.ends_with(".data") && bytes[68..].iter().any(|&byte| byte != 0))
+            .rfind(|(name, bytes)| is_data_file(name) && bytes.windows(4).any(|window| window == b" at "))
             .unwrap();
         let last = bytes.iter().rposition(|&byte| byte != 0).unwrap();
         bytes.truncate(last);
@@ -372,15 +372,15 @@ fn a_reader_backs_up_what_it_sees() {
 /// backup goes into a file of the backup's own.
 #[test]
 fn a_log_that_ends_in_a_complete_file_is_backed_up_with_a_file_of_its_own_behind() {
-    for io in IOS {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    for way in Way::ALL {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         write(&db, &mut state, 0..60);
         let killed = disk.kill();
         drop(db);
         killed.keep_snapshots();
-        drop(open_at(&killed, STORE, options()).unwrap());
+        drop(open_at(&killed, STORE, way.small_files()).unwrap());
         let mut found = 0;
         for (_, moment) in killed.take_snapshots() {
             let reader = open_at(&moment, STORE, Options::read_only()).unwrap();
@@ -389,7 +389,7 @@ fn a_log_that_ends_in_a_complete_file_is_backed_up_with_a_file_of_its_own_behind
             assert_sound(&moment, BACKUP);
             found += u64::from(report.copied == 1);
             let before = content(&moment, STORE);
-            open_at(&moment, BACKUP, options()).unwrap().put("key1", "elsewhere").unwrap();
+            open_at(&moment, BACKUP, way.small_files()).unwrap().put("key1", "elsewhere").unwrap();
             assert_eq!(content(&moment, STORE), before);
         }
         assert!(found > 0, "no log of a reader ends in a complete file");
@@ -398,6 +398,7 @@ fn a_log_that_ends_in_a_complete_file_is_backed_up_with_a_file_of_its_own_behind
 
 /// A store with a first backup and writes behind it, on a disk that is about to see a second backup.
 struct Second {
+    way: Way,
     disk: SimDisk,
     db: Bitcask,
     old: Option<State>,
@@ -405,9 +406,9 @@ struct Second {
 }
 
 impl Second {
-    fn new(io: Io, has_first: bool) -> Self {
-        let disk = SimDisk::new(io);
-        let db = open_at(&disk, STORE, options()).unwrap();
+    fn new(way: Way, has_first: bool) -> Self {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
         write(&db, &mut state, 0..50);
         if has_first {
@@ -419,7 +420,7 @@ impl Second {
         assert!(db.merge_chosen(|_| 1..4).unwrap().runs == 1);
         // What the backup itself does not change is not to be in doubt.
         db.sync().unwrap();
-        Self { disk, db, old, new: state }
+        Self { way, disk, db, old, new: state }
     }
 
     /// The target is the backup before, the new one, or says that it is not finished; in any case the next backup
@@ -445,7 +446,8 @@ impl Second {
             }
             Err(error) => panic!("{what}: {error}"),
         };
-        let db = open_at(left, STORE, options()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let db =
+            open_at(left, STORE, self.way.small_files()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(ledger::read_all(&db, keys()).unwrap(), self.new, "{what}");
         backup(&db, left).unwrap_or_else(|error| panic!("{what}: the next backup: {error}"));
         assert_eq!(state_at(left, BACKUP).unwrap(), self.new, "{what}");
@@ -467,9 +469,9 @@ enum Outcome {
 #[test]
 fn a_crash_at_any_moment_leaves_the_old_backup_the_new_one_or_an_unfinished_one() {
     let mut cases = 0;
-    for io in IOS {
+    for way in Way::ALL {
         for (has_first, has_links) in [(false, true), (true, true), (true, false)] {
-            let second = Second::new(io, has_first);
+            let second = Second::new(way, has_first);
             if !has_links {
                 second.disk.inject(0, |kind| kind == OpKind::Link, Failure::Os(18), Repeat::Forever);
             }
@@ -484,7 +486,7 @@ fn a_crash_at_any_moment_leaves_the_old_backup_the_new_one_or_an_unfinished_one(
                         let mut random = Random::new(seed * 1_000 + operation);
                         let left = Crash::number(crash).strike(moment, &mut random);
                         let what = format!(
-                            "{io:?}, {has_first}, {has_links}, {crash}, seed {seed}, before {operation}"
+                            "{way:?}, {has_first}, {has_links}, {crash}, seed {seed}, before {operation}"
                         );
                         outcomes.push(second.check(&left, &what));
                         cases += 1;
@@ -503,26 +505,28 @@ fn a_crash_at_any_moment_leaves_the_old_backup_the_new_one_or_an_unfinished_one(
 /// A crash in the last step leaves everything that it takes to finish it, also without the store.
 #[test]
 fn a_backup_that_was_cut_short_in_its_last_step_is_finished_by_the_next_one() {
-    let second = Second::new(Io::Syscall, true);
-    second.disk.keep_snapshots();
-    backup(&second.db, &second.disk).unwrap();
-    let mut finished = 0;
-    for (_, moment) in second.disk.take_snapshots() {
-        let is_cut = moment.exists("backup/BACKUP") && !moment.exists("backup/MANIFEST");
-        if !is_cut {
-            continue;
+    for way in Way::ALL {
+        let second = Second::new(way, true);
+        second.disk.keep_snapshots();
+        backup(&second.db, &second.disk).unwrap();
+        let mut finished = 0;
+        for (_, moment) in second.disk.take_snapshots() {
+            let is_cut = moment.exists("backup/BACKUP") && !moment.exists("backup/MANIFEST");
+            if !is_cut {
+                continue;
+            }
+            let left = moment.crash(1, CrashModel::KeepAll);
+            let db = open_at(&left, STORE, way.small_files()).unwrap();
+            // The next backup fails at its first copy, as on a full disk, and yet has finished the one before.
+            left.inject(left.operations(), |kind| kind == OpKind::Create, Failure::Os(28), Repeat::Forever);
+            assert!(backup(&db, &left).unwrap_err().is_full());
+            left.clear_faults();
+            assert_eq!(state_at(&left, BACKUP).unwrap(), second.new);
+            assert_sound(&left, BACKUP);
+            finished += 1;
         }
-        let left = moment.crash(1, CrashModel::KeepAll);
-        let db = open_at(&left, STORE, options()).unwrap();
-        // The next backup fails at its first copy, as on a full disk, and yet has finished the one before.
-        left.inject(left.operations(), |kind| kind == OpKind::Create, Failure::Os(28), Repeat::Forever);
-        assert!(backup(&db, &left).unwrap_err().is_full());
-        left.clear_faults();
-        assert_eq!(state_at(&left, BACKUP).unwrap(), second.new);
-        assert_sound(&left, BACKUP);
-        finished += 1;
+        assert!(finished > 5, "{finished}");
     }
-    assert!(finished > 5, "{finished}");
 }
 
 /// A backup was killed between giving its MANIFEST that name and syncing the directory, and then opened for writing. That
@@ -531,8 +535,8 @@ fn a_backup_that_was_cut_short_in_its_last_step_is_finished_by_the_next_one() {
 #[test]
 fn a_backup_is_durable_before_an_open_makes_it_a_store_of_its_own() {
     let mut unfinished = 0;
-    for io in IOS {
-        let second = Second::new(io, true);
+    for way in Way::ALL {
+        let second = Second::new(way, true);
         second.disk.keep_snapshots();
         backup(&second.db, &second.disk).unwrap();
         // The last change is that of the name.
@@ -540,7 +544,7 @@ fn a_backup_is_durable_before_an_open_makes_it_a_store_of_its_own() {
         assert!(killed.exists("backup/MANIFEST"), "only the sync is missing");
         let killed = killed.kill();
         killed.keep_snapshots();
-        drop(open_at(&killed, BACKUP, options()).unwrap());
+        drop(open_at(&killed, BACKUP, way.small_files()).unwrap());
         for (operation, moment) in killed.take_snapshots() {
             for seed in 0..12 {
                 let left = moment.crash(seed, CrashModel::Random(DirOrder::AnySubset));
@@ -562,10 +566,10 @@ fn whichever_call_fails_the_store_is_unharmed_and_the_backup_old_new_or_unfinish
     // EIO, ENOSPC, EINTR, EACCES.
     let failures = [Failure::Os(5), Failure::Os(28), Failure::Os(4), Failure::Os(13)];
     let (mut cases, mut failed, mut poisoned) = (0, 0, 0);
-    for io in IOS {
+    for way in Way::ALL {
         for has_first in [false, true] {
             let calls = {
-                let second = Second::new(io, has_first);
+                let second = Second::new(way, has_first);
                 let before = second.disk.operations();
                 backup(&second.db, &second.disk).unwrap();
                 second.disk.operations() - before
@@ -577,13 +581,13 @@ fn whichever_call_fails_the_store_is_unharmed_and_the_backup_old_new_or_unfinish
                     if failure == Failure::Os(4) && repeat == Repeat::Forever {
                         continue;
                     }
-                    let second = Second::new(io, has_first);
+                    let second = Second::new(way, has_first);
                     let first = second.disk.operations();
                     second.disk.fail_at(first + call, failure, repeat);
                     let result = backup(&second.db, &second.disk);
                     assert!(second.disk.faults_fired() > 0);
                     second.disk.clear_faults();
-                    let what = format!("{io:?}, {has_first}, call {call}, {failure:?}, {repeat:?}");
+                    let what = format!("{way:?}, {has_first}, call {call}, {failure:?}, {repeat:?}");
                     cases += 1;
                     if let Err(error) = &result {
                         failed += 1;
@@ -606,10 +610,10 @@ fn whichever_call_fails_the_store_is_unharmed_and_the_backup_old_new_or_unfinish
                         second.db.delete("key0").unwrap();
                     }
                     drop(second.db.close());
-                    let Second { disk, db, old, new } = second;
+                    let Second { way, disk, db, old, new } = second;
                     drop(db);
-                    let db = open_at(&disk, STORE, options()).unwrap();
-                    let second = Second { disk: disk.clone(), db, old, new };
+                    let db = open_at(&disk, STORE, way.small_files()).unwrap();
+                    let second = Second { way, disk: disk.clone(), db, old, new };
                     second.db.close().unwrap();
                     second.check(&disk, &what);
                 }

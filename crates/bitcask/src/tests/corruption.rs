@@ -5,17 +5,11 @@ use super::ledger::{self, STORE, State, by_tier};
 use super::ways::{Way, is_data_file};
 use crate::vfs::DirAccess;
 use crate::vfs::sim::{Random, SimDisk};
-use crate::{Bitcask, Durability, Error, LogFormat, Options, verify};
+use crate::{Bitcask, Error, LogFormat, Options, verify};
 
 const KEYS: usize = 12;
 fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key{n}"))
-}
-
-fn options(way: Way) -> Options {
-    // A few records in each file, whatever their form.
-    let file_size = if way.format == LogFormat::Binary { 450 } else { 1100 };
-    way.options().max_file_size(file_size).durability(Durability::Os)
 }
 
 /// A store of a few files, most of them complete and with hints, and what it holds.
@@ -29,7 +23,7 @@ impl Sample {
     fn new(way: Way) -> Self {
         let disk = way.disk();
         let mut state = State::new();
-        let db = ledger::open(&disk, &options(way)).unwrap();
+        let db = ledger::open(&disk, &way.small_files()).unwrap();
         for n in 0..40 {
             let key = format!("key{}", n * 7 % KEYS);
             if n % 6 == 5 {
@@ -72,7 +66,7 @@ impl Sample {
         let read_only = ledger::open(disk, &Options::read_only()).map(|db| self.judge_open(&db, damage));
         let read_only = read_only.map_err(|error| judge_refusal(&error, damage)).is_ok();
         assert_eq!(content(disk), before, "{damage}: looking changed something");
-        let opened = match ledger::open(disk, &options(self.way)) {
+        let opened = match ledger::open(disk, &self.way.small_files()) {
             Ok(db) => {
                 self.judge_open(&db, damage);
                 true
@@ -85,7 +79,7 @@ impl Sample {
         };
         if opened {
             // What the open and its close made of the damage is judged again.
-            match ledger::open(disk, &options(self.way)) {
+            match ledger::open(disk, &self.way.small_files()) {
                 Ok(db) => self.judge_open(&db, damage),
                 Err(error) => judge_refusal(&error, damage),
             }
@@ -283,7 +277,7 @@ fn files_missing_swapped_foreign_or_old_give_no_wrong_answer() {
 fn an_old_manifest_is_refused_or_harmless() {
     let way = Way::SYSCALL;
     let disk = way.disk();
-    let db = ledger::open(&disk, &options(way)).unwrap();
+    let db = ledger::open(&disk, &way.small_files()).unwrap();
     let mut manifests = Vec::new();
     for n in 0..60 {
         let manifest = disk.read_file("MANIFEST");
@@ -350,7 +344,7 @@ fn what_is_no_regular_file_is_refused() {
     {
         let disk = sample.disk.fork();
         disk.make_special(file);
-        let error = ledger::open(&disk, &options(sample.way)).unwrap_err();
+        let error = ledger::open(&disk, &sample.way.small_files()).unwrap_err();
         assert!(error.to_string().contains(file.as_str()), "{file}: {error}");
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::harness::Crash;
 use super::ledger::{self, STORE, State, by_tier};
+use super::ways::{Way, is_data_file};
 use crate::backup::restore_on;
 use crate::options::Maintenance;
-use crate::vfs::Io;
 use crate::vfs::sim::{Failure, OpKind, Random, Repeat, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Error, Options, RestoreReport, Result};
 
@@ -24,16 +24,12 @@ fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
     Bitcask::open_on(&*disk.vfs(), clock, Path::new(path), options.maintenance(Maintenance::Callers))
 }
 
-fn options() -> Options {
-    Options::new().max_file_size(450).durability(Durability::Os)
-}
-
 fn restore(disk: &SimDisk) -> Result<RestoreReport> {
     restore_on(&*disk.vfs(), Path::new(BACKUP), Path::new(RESTORED), &mut |_| ())
 }
 
 fn state_at(disk: &SimDisk, path: &str) -> Result<State> {
-    ledger::read_all(&open_at(disk, path, options())?, keys())
+    ledger::read_all(&open_at(disk, path, Options::new().durability(Durability::Os))?, keys())
 }
 
 fn files_in(disk: &SimDisk, path: &str) -> Vec<String> {
@@ -42,10 +38,10 @@ fn files_in(disk: &SimDisk, path: &str) -> Vec<String> {
 }
 
 /// A disk with a backup of a few files that shares nothing with a store, and what it holds.
-fn sample(io: Io) -> (SimDisk, State) {
-    let disk = SimDisk::new(io);
+fn sample(way: Way) -> (SimDisk, State) {
+    let disk = way.disk();
     let mut state = State::new();
-    let db = open_at(&disk, STORE, options()).unwrap();
+    let db = open_at(&disk, STORE, way.small_files()).unwrap();
     for n in 0..30 {
         let key = format!("key{}", n * 7 % KEYS);
         if n % 6 == 5 {
@@ -72,16 +68,13 @@ fn assert_nothing_left(disk: &SimDisk, what: &str) {
 
 #[test]
 fn a_restored_store_is_what_the_backup_was_and_shares_nothing_with_it() {
-    for io in [Io::Mapped, Io::Syscall] {
-        let (disk, state) = sample(io);
+    for way in Way::ALL {
+        let (disk, state) = sample(way);
         let before: Vec<_> = files_in(&disk, BACKUP).iter().map(|name| disk.read_file(name)).collect();
         let report = restore(&disk).unwrap();
-        assert_eq!(
-            report.files,
-            files_in(&disk, BACKUP).iter().filter(|it| it.ends_with(".data")).count() as u64
-        );
+        assert_eq!(report.files, files_in(&disk, BACKUP).iter().filter(|it| is_data_file(it)).count() as u64);
         assert!(!disk.exists("restored/BACKUP"));
-        let db = open_at(&disk, RESTORED, options()).unwrap();
+        let db = open_at(&disk, RESTORED, way.small_files()).unwrap();
         assert_eq!(ledger::read_all(&db, keys()).unwrap(), state);
         let recovery = db.status().recovery;
         assert!(recovery.clean && recovery.hints_loaded == report.files - 2, "{recovery:?}");
@@ -100,7 +93,7 @@ fn a_restored_store_is_what_the_backup_was_and_shares_nothing_with_it() {
         let from_store = |target| restore_on(&*disk.vfs(), Path::new(STORE), Path::new(target), &mut |_| ());
         from_store("second").unwrap();
         assert_eq!(state_at(&disk, "second").unwrap(), state);
-        let db = open_at(&disk, STORE, options()).unwrap();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
         db.put("key0", "unfinished").unwrap();
         assert!(from_store("third").unwrap_err().is_corruption());
         assert_eq!(files_in(&disk, "third"), ["third/LOCK"]);
@@ -109,30 +102,32 @@ fn a_restored_store_is_what_the_backup_was_and_shares_nothing_with_it() {
 
 #[test]
 fn progress_counts_each_byte_when_it_is_copied_and_when_it_is_checked() {
-    let (disk, _) = sample(Io::Syscall);
-    let mut seen = Vec::new();
-    let report = restore_on(&*disk.vfs(), Path::new(BACKUP), Path::new(RESTORED), &mut |progress| {
-        seen.push((progress.done, progress.total));
-    })
-    .unwrap();
-    assert!(seen.is_sorted() && seen.len() > 4);
-    assert_eq!(seen.first(), Some(&(0, report.bytes * 2)));
-    assert_eq!(seen.last(), Some(&(report.bytes * 2, report.bytes * 2)));
-    let mut seen = Vec::new();
-    let db = open_at(&disk, STORE, options()).unwrap();
-    let report = db.backup_on(&*disk.vfs(), Path::new("new"), &mut |progress| {
-        seen.push((progress.done, progress.total));
-    });
-    let bytes = report.unwrap().bytes;
-    assert_eq!((seen.first(), seen.last()), (Some(&(0, bytes)), Some(&(bytes, bytes))));
+    for way in Way::ALL {
+        let (disk, _) = sample(way);
+        let mut seen = Vec::new();
+        let report = restore_on(&*disk.vfs(), Path::new(BACKUP), Path::new(RESTORED), &mut |progress| {
+            seen.push((progress.done, progress.total));
+        })
+        .unwrap();
+        assert!(seen.is_sorted() && seen.len() > 4);
+        assert_eq!(seen.first(), Some(&(0, report.bytes * 2)));
+        assert_eq!(seen.last(), Some(&(report.bytes * 2, report.bytes * 2)));
+        let mut seen = Vec::new();
+        let db = open_at(&disk, STORE, way.small_files()).unwrap();
+        let report = db.backup_on(&*disk.vfs(), Path::new("new"), &mut |progress| {
+            seen.push((progress.done, progress.total));
+        });
+        let bytes = report.unwrap().bytes;
+        assert_eq!((seen.first(), seen.last()), (Some(&(0, bytes)), Some(&(bytes, bytes))));
+    }
 }
 
 /// Unlike in a store at work, no end of a backup can be lost unnoticed: its last file claims all before, and holds nothing.
 #[test]
 fn a_backup_with_any_bit_flipped_or_any_file_cut_is_refused_or_restored_whole() {
     let (mut cases, mut refused) = (0_u64, 0_u64);
-    for io in [Io::Syscall, Io::Mapped] {
-        let (sample, state) = sample(io);
+    for way in Way::ALL {
+        let (sample, state) = sample(way);
         let mut judge = |disk: &SimDisk, what: &str| {
             cases += 1;
             match restore(disk) {
@@ -154,14 +149,14 @@ fn a_backup_with_any_bit_flipped_or_any_file_cut_is_refused_or_restored_whole() 
             for byte in (0..bytes.len()).step_by(if needed { by_tier(5, 1, 1) } else { 1 }) {
                 let disk = sample.fork();
                 disk.flip_bit(&file, (byte * 8 + byte % 8) as u64);
-                judge(&disk, &format!("{io:?}: a bit of byte {byte} of {file}"));
+                judge(&disk, &format!("{way:?}: a bit of byte {byte} of {file}"));
                 let disk = sample.fork();
                 disk.write_file(&file, &bytes[..byte]);
-                judge(&disk, &format!("{io:?}: {file} cut to {byte} bytes"));
+                judge(&disk, &format!("{way:?}: {file} cut to {byte} bytes"));
             }
             let disk = sample.fork();
             disk.remove_file(&file);
-            judge(&disk, &format!("{io:?}: {file} missing, MANIFEST or not"));
+            judge(&disk, &format!("{way:?}: {file} missing, MANIFEST or not"));
         }
     }
     println!("{cases} cases, {refused} refused");
@@ -170,8 +165,8 @@ fn a_backup_with_any_bit_flipped_or_any_file_cut_is_refused_or_restored_whole() 
 
 #[test]
 fn a_crash_at_any_moment_leaves_a_whole_store_or_none() {
-    for io in [Io::Mapped, Io::Syscall] {
-        let (disk, state) = sample(io);
+    for way in Way::ALL {
+        let (disk, state) = sample(way);
         disk.keep_snapshots();
         restore(&disk).unwrap();
         let mut moments = disk.take_snapshots();
@@ -180,7 +175,7 @@ fn a_crash_at_any_moment_leaves_a_whole_store_or_none() {
         for (operation, moment) in &moments {
             for crash in 0..Crash::COUNT * by_tier(1, 8, 40) {
                 let left = Crash::number(crash).strike(moment, &mut Random::new(operation * 100 + crash));
-                let what = format!("{io:?}, crash {crash} before {operation}");
+                let what = format!("{way:?}, crash {crash} before {operation}");
                 match open_at(&left, RESTORED, Options::read_only()) {
                     Ok(db) => {
                         assert_eq!(ledger::read_all(&db, keys()).unwrap(), state, "{what}");
@@ -200,8 +195,8 @@ fn a_crash_at_any_moment_leaves_a_whole_store_or_none() {
 
 #[test]
 fn whichever_call_fails_nothing_is_left_that_looks_like_a_store() {
-    for io in [Io::Mapped, Io::Syscall] {
-        let (sample, state) = sample(io);
+    for way in Way::ALL {
+        let (sample, state) = sample(way);
         let calls = {
             let disk = sample.fork();
             let before = disk.operations();
@@ -214,7 +209,7 @@ fn whichever_call_fails_nothing_is_left_that_looks_like_a_store() {
             let failure =
                 [Failure::Os(5), Failure::Os(28), Failure::Os(13)][usize::try_from(call % 3).unwrap()];
             disk.fail_at(disk.operations() + call, failure, Repeat::Once);
-            let what = format!("{io:?}, call {call}, {failure:?}");
+            let what = format!("{way:?}, call {call}, {failure:?}");
             match restore(&disk) {
                 Ok(_) => assert_eq!(state_at(&disk, RESTORED).unwrap(), state, "{what}"),
                 Err(error) => {

@@ -3,7 +3,7 @@
 use crate::file::layout::{self, Name};
 use crate::format::position::FileId;
 use crate::vfs::sim::SimDisk;
-use crate::{Compression, Io, LogFormat, Options};
+use crate::{Compression, Durability, Io, LogFormat, Options};
 
 /// Every kind of compression that this build has, and none.
 pub(super) fn compressions() -> Vec<Compression> {
@@ -44,13 +44,20 @@ impl Way {
         Options::new().format(self.format)
     }
 
+    /// With a few records in each file, whatever their form, and no sync but those asked for.
+    pub(super) fn small_files(self) -> Options {
+        let file_size = if self.format == LogFormat::Binary { 450 } else { 1100 };
+        self.options().max_file_size(file_size).durability(Durability::Os)
+    }
+
     /// The name of the data file with this number.
     pub(super) fn file(self, number: u64) -> String {
         layout::data(FileId(number), self.format)
     }
 }
 
-/// Whether the name is that of a data file.
-pub(super) fn is_data_file(name: &str) -> bool {
+/// Whether the name is that of a data file, in whichever directory.
+pub(super) fn is_data_file(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
     matches!(layout::parse(name), Name::Data(..))
 }
