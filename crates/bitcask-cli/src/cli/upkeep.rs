@@ -79,8 +79,8 @@ pub(crate) struct RepairArgs {
     pub(crate) manifest: bool,
     /// Put everything that can still be read into a new store; the damaged one is not changed
     ///
-    /// Every stretch that cannot be read is named, and is exit code 3. The absence of a key from the new store proves
-    /// nothing, and a key whose deletion cannot be read is back.
+    /// Every stretch that cannot be read is named, and is exit code 3. The absence of a key from the new store then proves
+    /// nothing, a key whose newest record cannot be read may have an older value or be back, and a batch may be split.
     #[arg(long, value_name = "NEW_DIR", group = "how")]
     pub(crate) salvage: Option<PathBuf>,
 }

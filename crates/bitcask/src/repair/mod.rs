@@ -55,8 +55,9 @@ pub enum Repair {
     /// in its last step. A damaged manifest is kept as `MANIFEST.damaged`.
     Manifest,
     /// Put everything that can still be read into a new store in this directory, which is missing or empty. The damaged
-    /// store is only read. The absence of a key from the new store proves nothing; and a key whose delete is lost is
-    /// back. Unless it returns `Ok` the new store is not complete.
+    /// store is only read. The absence of a key from the new store proves nothing; a key whose newest record is lost may
+    /// have an older value, or be back though it was deleted; and of a batch there may be a part. Unless it returns `Ok`
+    /// the new store is not complete.
     Salvage(PathBuf),
 }
 

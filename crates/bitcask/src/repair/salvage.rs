@@ -4,8 +4,12 @@
 //! 1. all records of all files in log order: a keydir of the newest of each key; deletes count
 //! 2. the same again: what the keydir leads to is put into the new store, compressed where it was
 //! ```
-//! A key whose newest value is damaged is not given an older one: that would be wrong without saying so. A delete in a
-//! stretch that is lost cannot be known, so a key may come back; a put there cannot either, so its absence proves nothing.
+//! A key whose newest value is damaged is not given an older one: that would be wrong without saying so. But what was
+//! written in a stretch that is lost, of which a damaged line of a text file is one, cannot be known: a key may be absent,
+//! have an older value, or be back though it was deleted.
+//!
+//! Each record of a batch counts by itself, so a batch is split when a part of it is lost. Only one that a file ends in, with
+//! nothing lost behind it, does not count: it was never whole.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +22,7 @@ use crate::file::layout;
 use crate::file::scan::display_key;
 use crate::format::manifest::Manifest;
 use crate::format::record::Kind;
-use crate::keydir::Keydir;
+use crate::keydir::{Digest, Keydir};
 use crate::location::{Expiry, Location, Slot};
 use crate::opening;
 use crate::options::{Durability, Maintenance, Options};
@@ -104,6 +108,12 @@ fn lost_whole(dir: &dyn Dir, file: String, what: String) -> LostRange {
 
 /// The first pass over one file.
 fn survey(file: &DataFile, keydir: &Keydir, report: &mut RepairReport) -> Result<()> {
+    // Of a batch whose end has not come yet.
+    let mut batch = Vec::new();
+    let apply = |(digest, location): (Digest, Option<Location>)| match location {
+        Some(location) => drop(keydir.insert(digest, location)),
+        None => drop(keydir.remove(digest)),
+    };
     let mut lost = |offset, len, what| {
         report.lost.push(LostRange { file: file.name().to_owned(), offset, len, what });
     };
@@ -111,15 +121,20 @@ fn survey(file: &DataFile, keydir: &Keydir, report: &mut RepairReport) -> Result
         let record = match found {
             Found::Record(record) => record,
             Found::Lost { offset, len, what } => {
+                batch.drain(..).for_each(apply);
                 lost(offset, len, what);
                 return Ok(());
             }
         };
         let digest = keydir.digest(record.key);
         let is_damaged = record.is_damaged() || record.decompression_defect(file)?.is_some();
-        match (record.header.kind, location(file, &record)) {
-            (Kind::Value, Some(location)) if !is_damaged => drop(keydir.insert(digest, location)),
-            (Kind::Value | Kind::Tombstone, _) => drop(keydir.remove(digest)),
+        let kept = location(file, &record).filter(|_| record.header.kind == Kind::Value && !is_damaged);
+        if !record.header.in_batch {
+            batch.drain(..).for_each(apply);
+        }
+        match record.header.kind {
+            Kind::Value | Kind::Tombstone if record.header.in_batch => batch.push((digest, kept)),
+            Kind::Value | Kind::Tombstone => apply((digest, kept)),
             _ => {}
         }
         if is_damaged {

@@ -1,6 +1,7 @@
 //! Repair: each way of it, with damage in values, headers, footers, manifests, missing files and torn tails.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ fn state_at(disk: &SimDisk, path: &str) -> State {
     ledger::read_all(&open_at(disk, path, Options::new()).unwrap(), keys()).unwrap()
 }
 
-fn write(db: &Bitcask, state: &mut State, numbers: std::ops::Range<usize>) {
+fn write(db: &Bitcask, state: &mut State, numbers: Range<usize>) {
     for n in numbers {
         let key = format!("key{}", n * 5 % KEYS);
         if n % 6 == 5 {
@@ -526,4 +527,112 @@ fn a_salvage_that_fails_leaves_no_store() {
         assert_eq!(state_at(&disk, SALVAGED), state, "call {call}");
     }
     assert!(failed > 50, "{failed} of {calls}");
+}
+
+/// A store in which two batches follow each other, the second as the end of its log.
+struct TwoBatches {
+    disk: SimDisk,
+    /// The file that they are in, and its bytes.
+    name: String,
+    bytes: Vec<u8>,
+    /// Where the second lies: from within its first record to its end.
+    second: Range<usize>,
+    /// What the keys have before and after the second, which changes five.
+    before: State,
+    after: State,
+}
+
+impl TwoBatches {
+    fn new(way: Way) -> Self {
+        let disk = way.disk();
+        let db = open_at(&disk, STORE, way.options().durability(Durability::Os)).unwrap();
+        write(&db, &mut State::new(), 0..KEYS);
+        let mut states = Vec::new();
+        for (round, deleted) in [("first", "key7"), ("second", "key9")] {
+            let mut batch = db.batch();
+            for n in 0..4 {
+                batch.put(format!("key{n}"), format!("of the {round} batch, {n}"));
+            }
+            batch.delete(deleted);
+            assert!(batch.commit().unwrap());
+            states.push(ledger::read_all(&db, keys()).unwrap());
+        }
+        let [before, after] = states.try_into().unwrap();
+        let end = usize::try_from(db.status().files[0].len).unwrap();
+        let disk = disk.kill();
+        let (name, first_value) = value_place(&disk, "of the second batch, 0");
+        let bytes = disk.read_file(&name);
+        Self { disk, name, bytes, second: usize::try_from(first_value).unwrap()..end, before, after }
+    }
+}
+
+/// Each record of a batch is salvaged by itself: what can be read of it is there, whatever became of the rest.
+#[test]
+fn salvage_splits_a_batch_of_which_a_part_cannot_be_read() {
+    for way in Way::ALL {
+        let TwoBatches { disk: sample, name, bytes, second, before, after } = TwoBatches::new(way);
+        let mut split = 0;
+        for byte in second.step_by(by_tier(5, 1, 1)) {
+            let disk = sample.fork();
+            disk.flip_bit(&name, byte as u64 * 8);
+            let what = format!("{way:?}, byte {byte}");
+            let report = repair(&disk, &salvage()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let salvaged = state_at(&disk, SALVAGED);
+            let lost = |key: &str| {
+                let place = bytes.windows(key.len()).rposition(|window| window == key.as_bytes()).unwrap();
+                report.lost.iter().any(|it| (it.offset..it.offset + it.len).contains(&(place as u64)))
+            };
+            assert_eq!(report.lost.len(), 1, "{what}: {:?}", report.lost);
+            let (mut new, mut old) = (0, 0);
+            for key in keys().filter(|key| before.get(key) != after.get(key)) {
+                if lost(&key) {
+                    let found = salvaged.get(&key);
+                    assert!(found.is_none() || found == before.get(&key), "{what}: {key}");
+                    old += 1;
+                } else {
+                    assert_eq!(salvaged.get(&key), after.get(&key), "{what}: {key}");
+                    new += 1;
+                }
+            }
+            assert_eq!(new + old, 5);
+            split += u64::from(new > 0 && old > 0);
+        }
+        assert!(split > 10, "{way:?}: {split}");
+    }
+}
+
+/// A batch that the log ends in was never whole, and nobody was told that it is written.
+#[test]
+fn salvage_takes_nothing_of_a_batch_that_the_log_ends_in() {
+    for way in Way::ALL {
+        let sample = TwoBatches::new(way);
+        let TwoBatches { name, bytes, second, before, after, .. } = &sample;
+        let mut between = 0;
+        for cut in second.start..=second.end {
+            let disk = sample.disk.fork();
+            disk.write_file(name, &bytes[..cut]);
+            let what = format!("{way:?}, cut to {cut} bytes");
+            let report = repair(&disk, &salvage()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let salvaged = state_at(&disk, SALVAGED);
+            match &report.lost[..] {
+                [] if cut == second.end => assert_eq!(salvaged, *after, "{what}"),
+                [] => {
+                    assert_eq!(salvaged, *before, "{what}");
+                    between += 1;
+                }
+                lost => {
+                    // Torn within a record: what stands before it is there, as before any damage.
+                    assert!(
+                        lost.len() == 1 && lost[0].offset + lost[0].len <= cut as u64,
+                        "{what}: {lost:?}"
+                    );
+                    for key in keys() {
+                        let found = salvaged.get(&key);
+                        assert!(found == before.get(&key) || found == after.get(&key), "{what}: {key}");
+                    }
+                }
+            }
+        }
+        assert!(between >= 5, "{way:?}: behind each record of the batch, and none behind its end");
+    }
 }
