@@ -16,6 +16,7 @@
 use std::sync::{Arc, PoisonError};
 
 use crate::error::Result;
+use crate::events::Event;
 use crate::file::data_file::DataFile;
 use crate::options::Durability;
 use crate::status::ClearReport;
@@ -29,9 +30,11 @@ impl Store {
         let (keys, gone) = self.replace_log(side)?;
         let bytes = gone.iter().map(|file| file.data_len()).sum();
         let not_removed = self.remove_files(&gone);
+        let report = ClearReport { keys, files: gone.len() as u64, bytes, not_removed };
+        self.events.note(|| Event::Cleared { report: report.clone() });
         // The manifest is durable already.
         self.acknowledge(side, 0, Durability::Os)?;
-        Ok(ClearReport { keys, files: gone.len() as u64, bytes, not_removed })
+        Ok(report)
     }
 
     /// Lets the log begin anew. Returns how many keys there were, and the files that are no part of it any more.

@@ -186,7 +186,7 @@ impl Options {
     ///
     /// Puts end before that, so that deletes and a merge always fit: they leave a sixteenth of it for tombstones, and as
     /// much as the longest file has, at least [`Options::max_file_size`], for a merge. When one is refused, with
-    /// [`Error::StoreFull`](crate::Error::StoreFull), the store merges what is worth it, unless its policy forbids that;
+    /// [`Error::StoreFull`], the store merges what is worth it, unless its policy forbids that;
     /// after deletes and a merge puts go on by themselves. A batch is judged as a whole: as a put if it has one. At least four times
     /// `max_file_size`. A store that has more already is opened, and takes deletes and merges.
     ///
@@ -208,7 +208,7 @@ impl Options {
     /// [`Options::max_file_size`], which is what a merge needs, but no more than a twentieth of the file system.
     ///
     /// The file system is asked as the log grows, the more often the less is left, and not at each put: somebody else can
-    /// fill it in between. A put is refused with [`Error::DiskNearlyFull`](crate::Error::DiskNearlyFull); when there is room
+    /// fill it in between. A put is refused with [`Error::DiskNearlyFull`]; when there is room
     /// again puts go on by themselves.
     pub fn space_reserve(mut self, bytes: u64) -> Self {
         self.space_reserve = Some(bytes);
@@ -218,7 +218,7 @@ impl Options {
     /// How many bytes of memory the keydir may occupy: about 24 for each key, whatever its length. At least 3 MiB, for
     /// it has 512 parts. Default: no limit.
     ///
-    /// A put of a new key for which there is no room is refused with [`Error::KeydirFull`](crate::Error::KeydirFull); keys that
+    /// A put of a new key for which there is no room is refused with [`Error::KeydirFull`]; keys that
     /// are there can be written and deleted, and what deleted keys took is used again. A batch is judged as a whole, as if
     /// none of its deletes made room. An open is refused when the keys do not fit; the error says what they need.
     /// [`Bitcask::refresh`](crate::Bitcask::refresh) is not refused.
@@ -230,7 +230,7 @@ impl Options {
     /// How many data files the store may have, each of which is open as long as the store is; beside them it opens
     /// some files for moments. At least 4. Default: no limit but that of the process.
     ///
-    /// What needs one more is refused with [`Error::TooManyFiles`](crate::Error::TooManyFiles): an open, or a write that would
+    /// What needs one more is refused with [`Error::TooManyFiles`]: an open, or a write that would
     /// begin a new file. One file is left to a merge, and to [`Bitcask::clear`](crate::Bitcask::clear); after a merge writes
     /// go on by themselves.
     pub fn max_open_files(mut self, count: u64) -> Self {

@@ -101,7 +101,10 @@ fn look(store: &Path) {
         Ok(_) => say("opened"),
         Err(error) => say(error),
     }
-    let read = bitcask::open(store, Options::read_only()).and_then(|db| db.get("key"));
+    let read = bitcask::open(store, Options::read_only()).and_then(|db| {
+        db.refresh()?;
+        db.get("key")
+    });
     match read {
         Ok(value) => say(format!("read {}", String::from_utf8_lossy(&value.unwrap()))),
         Err(error) => say(error),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::status::{Damage, MergeReport, Recovery};
+use crate::status::{ClearReport, Damage, MergeReport, Recovery};
 
 /// Something that has happened to an open store: see [`Options::observer`](crate::Options::observer). Single reads and
 /// writes are no events.
@@ -98,6 +98,13 @@ pub enum Event {
     Reaped {
         /// Count of keys.
         keys: u64,
+    },
+
+    /// All keys were removed at once.
+    #[non_exhaustive]
+    Cleared {
+        /// What that came to.
+        report: ClearReport,
     },
 
     /// A backup is complete.

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Event;
 use crate::error::Error;
-use crate::status::Recovery;
+use crate::status::{ClearReport, Recovery};
 
 /// Gives an event of the store at this path to the subscriber.
 pub(super) fn trace(store: &str, event: &Event) {
@@ -44,6 +44,9 @@ pub(super) fn trace(store: &str, event: &Event) {
         Event::SlowSync { took, behind } => warn!(store, ?took, behind, "a sync was slow"),
         Event::Poisoned { cause } => error!(store, %cause, "the store takes no more writes"),
         Event::Reaped { keys } => debug!(store, keys, "reaped keys that have expired"),
+        Event::Cleared { report: ClearReport { keys, files, bytes, .. } } => {
+            info!(store, keys, files, bytes, "cleared");
+        }
         Event::BackedUp { path, files, bytes, copied_bytes, took } => {
             info!(store, path = %path.display(), files, bytes, copied_bytes, ?took, "backed up");
         }

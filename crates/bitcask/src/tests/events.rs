@@ -50,6 +50,7 @@ fn short(event: &Event) -> String {
         Event::SlowSync { took, behind } => format!("sync of {took:?}, {behind} behind"),
         Event::Poisoned { cause } => format!("poisoned: {cause}"),
         Event::Reaped { keys } => format!("reaped {keys}"),
+        Event::Cleared { report } => format!("cleared of {} keys", report.keys),
         Event::BackedUp { path, files, copied_bytes, bytes, .. } => {
             format!("backed up {files} to {}: {}", path.display(), bytes - copied_bytes)
         }
@@ -124,6 +125,24 @@ fn the_events_of_a_store_are_told_in_order_and_puts_and_gets_are_none() {
         let opened = "opened clean: 2 keys, 3 files, 0 bytes torn";
         assert_eq!(taken(&told), ["closed: None", opened, "closed: None"], "{way:?}");
         assert!(disk.exists(&second));
+    }
+}
+
+#[test]
+fn a_clear_is_told_after_the_rotation_that_it_begins_with() {
+    for way in Way::ALL {
+        let (told, observer) = listen();
+        let db = open(&way.disk(), &options(way).observer(observer));
+        db.put("a", "1").unwrap();
+        db.put("b", "1").unwrap();
+        let (first, second) = (way.file(1), way.file(2));
+        let bytes = len_of(&db, &first);
+        drop(taken(&told));
+        db.clear().unwrap();
+        assert_eq!(
+            taken(&told)[..2],
+            [format!("rotated from {first} of {bytes} to {second}"), "cleared of 2 keys".to_owned()]
+        );
     }
 }
 
