@@ -159,8 +159,7 @@ impl Store {
     /// Changes the keydir from the state at `before` to that of the news.
     fn take_in(&self, news: News, before: u64) -> Result<()> {
         let files: Vec<_> = self.files.load().iter().cloned().collect();
-        let is_listed = |file: &&Arc<DataFile>| news.files.iter().any(|listed| listed.id() == file.id());
-        let unlisted: Vec<_> = files.iter().filter(|file| !is_listed(file)).cloned().collect();
+        let unlisted = self.unlisted(&news.files);
         let earlier = Earlier { timestamp: before, stays: news.stays, files, versions: &self.versions };
         Loader::new(&*self.dir, &self.identity, &self.keydir, &self.options, &*self.clock)
             .onto(earlier)
@@ -169,6 +168,12 @@ impl Store {
             self.sweep(&unlisted, before + 1);
         }
         Ok(())
+    }
+
+    /// The open files that are not among these.
+    fn unlisted(&self, listed: &[Arc<DataFile>]) -> Vec<Arc<DataFile>> {
+        let is_listed = |file: &&Arc<DataFile>| listed.iter().any(|listed| listed.id() == file.id());
+        self.files.load().iter().filter(|file| !is_listed(file)).cloned().collect()
     }
 
     /// Removes the entries that lead into `unlisted` files. Their keys were deleted at `timestamp` or later.
@@ -194,9 +199,7 @@ impl Store {
         if self.versions.any_snapshot() {
             return;
         }
-        let order = self.order().clone();
-        let is_listed = |file: &&Arc<DataFile>| order.iter().any(|listed| listed.id() == file.id());
-        let unlisted: Vec<_> = self.files.load().iter().filter(|file| !is_listed(file)).cloned().collect();
+        let unlisted = self.unlisted(&self.order());
         if !unlisted.is_empty() {
             self.files.remove(&unlisted);
         }
