@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::Barrier;
 
 use bitcask::{Bitcask, Durability, Error, Io, LogFormat, Options};
-use common::{OtherProcess, by_tier, content, say};
+use bitcask_testing::{Tier, skip};
+use common::{OtherProcess, content, say};
 
 const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
 
@@ -121,7 +122,7 @@ fn start_by(exec: &str, role: &str, store: &Path) -> OtherProcess {
 
 #[test]
 fn of_many_racing_openers_exactly_one_wins_and_the_others_are_told_at_once() {
-    let rounds = by_tier(3, 100, 1000);
+    let rounds = Tier::pick(3, 100, 1000);
     let (threads, children) = (80, 20);
     for _ in 0..rounds {
         let dir = tempfile::tempdir().unwrap();
@@ -208,7 +209,7 @@ fn a_directory_without_write_permission_is_read_and_not_written() {
     let test = format!("{nobody} test -x '{}'", std::env::current_exe().unwrap().display());
     let tested = Command::new("sh").args(["-c", &test]).status();
     if !tested.is_ok_and(|status| status.success()) {
-        println!("SKIPPED: this machine does not let the test become another user");
+        skip("this machine does not let the test become another user");
         return;
     }
     let mut other = start_by(&format!("exec {nobody}"), "look", &store);
@@ -237,7 +238,7 @@ fn what_is_no_regular_file_is_refused_where_a_data_file_should_be() {
     for command in ["ln -s ../moved 0000000001.data", "mkfifo 0000000001.data", "mknod 0000000001.data c 1 3"]
     {
         if !plant(command) {
-            println!("SKIPPED: this machine does not allow {command}");
+            skip(format_args!("this machine does not allow {command}"));
             continue;
         }
         for options in [Options::default(), Options::read_only()] {
@@ -294,7 +295,7 @@ fn a_full_file_system_is_an_error_that_says_so_and_reads_go_on() {
             .stderr(Stdio::null())
             .status();
         if !can.is_ok_and(|status| status.success()) {
-            println!("SKIPPED: this machine does not allow to mount a tmpfs");
+            skip("this machine does not allow to mount a tmpfs");
             return;
         }
         let exec = format!("exec unshare -m sh -c '{mount} && exec \"$0\" \"$@\"'");
@@ -377,7 +378,7 @@ fn what_a_killed_process_had_acknowledged_is_there() {
         (Io::Syscall, "write-csv", 8),
     ];
     for (io, role, rounds) in ways {
-        let rounds = by_tier(rounds, 1_000, 10_000);
+        let rounds = Tier::pick(rounds, 1_000, 10_000);
         let dir = tempfile::tempdir().unwrap();
         let mut seed = 11;
         let mut total = 0;
@@ -433,7 +434,7 @@ fn next_of(db: &Bitcask) -> u64 {
 
 #[test]
 fn many_threads_write_and_read_and_the_last_acknowledged_writes_stay() {
-    let writes = by_tier(300_usize, 5_000, 50_000);
+    let writes = Tier::pick(300_usize, 5_000, 50_000);
     for io in IOS {
         for durability in [Durability::Always, Durability::Os] {
             let dir = tempfile::tempdir().unwrap();

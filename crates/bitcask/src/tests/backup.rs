@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bitcask_testing::Tier;
+
 use super::harness::Crash;
-use super::ledger::{self, STORE, State, by_tier};
+use super::ledger::{self, STORE, State};
 use super::ways::{Way, is_data_file};
 use crate::backup::{BackupReport, restore_on};
 use crate::options::Maintenance;
@@ -481,7 +483,7 @@ fn a_crash_at_any_moment_leaves_the_old_backup_the_new_one_or_an_unfinished_one(
             moments.push((second.disk.operations(), second.disk.fork()));
             let mut outcomes = Vec::new();
             for (operation, moment) in &moments {
-                for seed in 0..by_tier(1, 4, 40) {
+                for seed in 0..Tier::pick(1, 4, 40) {
                     for crash in 0..Crash::COUNT {
                         let mut random = Random::new(seed * 1_000 + operation);
                         let left = Crash::number(crash).strike(moment, &mut random);
@@ -574,7 +576,7 @@ fn whichever_call_fails_the_store_is_unharmed_and_the_backup_old_new_or_unfinish
                 backup(&second.db, &second.disk).unwrap();
                 second.disk.operations() - before
             };
-            let step = by_tier(3, 1, 1);
+            let step = Tier::pick(3, 1, 1);
             for call in (u64::from(has_first)..calls).step_by(step) {
                 let failure = failures[usize::try_from(call).unwrap() % failures.len()];
                 for repeat in [Repeat::Once, Repeat::Forever] {

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::harness::{self, Crash, Tier};
+use bitcask_testing::Tier;
+
+use super::harness::{self, Crash};
 use super::model::{Map, Stored};
 use super::ways::{Way, is_data_file};
 use crate::progress;

@@ -1,7 +1,9 @@
 //! Damage to a store that was closed in good order: whatever is flipped, cut, swapped or put back, no answer is
 //! wrong. An open refuses and changes nothing, or it serves each key's value or an error that says *corruption*.
 
-use super::ledger::{self, STORE, State, by_tier};
+use bitcask_testing::Tier;
+
+use super::ledger::{self, STORE, State};
 use super::ways::{Way, is_data_file};
 use crate::vfs::DirAccess;
 use crate::vfs::sim::{Random, SimDisk};
@@ -165,7 +167,7 @@ fn the_sample_is_sound() {
 fn any_flipped_bit_is_detected_reported_and_never_believed() {
     let (mut bits, mut refused) = (0_u64, 0_u64);
     let steps = [(Way::SYSCALL, 13), (Way::MAPPED, 61), (Way::JSON, 61), (Way::CSV, 47)];
-    for (way, step) in steps.map(|(way, step)| (way, by_tier(step, 1, 1))) {
+    for (way, step) in steps.map(|(way, step)| (way, Tier::pick(step, 1, 1))) {
         let sample = Sample::new(way);
         for file in sample.files() {
             let len = u64::try_from(sample.disk.read_file(&file).len()).unwrap();
@@ -198,7 +200,7 @@ fn a_file_cut_at_any_length_gives_no_wrong_answer() {
         let last = &data[data.len() - 2];
         for file in sample.files().iter().filter(|file| *file != last) {
             let bytes = sample.disk.read_file(file);
-            for len in (0..bytes.len()).step_by(by_tier(13, 1, 1)) {
+            for len in (0..bytes.len()).step_by(Tier::pick(13, 1, 1)) {
                 let disk = sample.disk.fork();
                 disk.write_file(file, &bytes[..len]);
                 sample.judge(&disk, &format!("{way:?}: {file} cut to {len} bytes"));
@@ -304,7 +306,7 @@ fn an_old_manifest_is_refused_or_harmless() {
 
 #[test]
 fn noise_and_misdirected_writes_give_no_wrong_answer() {
-    let cases = by_tier(2_000, 200_000, 2_000_000);
+    let cases = Tier::pick(2_000, 200_000, 2_000_000);
     for way in Way::ALL {
         let sample = Sample::new(way);
         // What ends a log that was closed in good order, and proves that all of it was synced.

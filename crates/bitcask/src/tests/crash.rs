@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::harness::{Case, Crash, Depth, Sweep, Tier, check_recovery, open, random_time};
+use bitcask_testing::{Sweep, Tier};
+
+use super::harness::{Case, Crash, Depth, check_recovery, open, random_time, workloads};
 use super::model::{Bounds, Map};
 use super::ways::Way;
 use super::workload::{Settings, Workload};
@@ -18,16 +20,16 @@ const STEPS: u64 = 220;
 
 /// The canonical workload with this number, run to its end.
 pub(super) fn canonical(way: Way, sweep: &Sweep, number: u64) -> Workload {
-    let mut random = Random::new(sweep.workload_seed(number));
+    let mut random = Random::new(sweep.seed_of(number));
     let settings = Settings::random(way, &mut random);
     Workload::new(settings, random.next()).run(STEPS)
 }
 
 /// Crashes at every moment of all workloads, with `crashes_each` crashes at each, of all kinds in turn.
 fn sweep_moments(test: &'static str, way: Way) {
-    let sweep = Sweep::new(test, way);
+    let sweep = Sweep::new(test);
     let (every, crashes_each) = Tier::pick((37, 1), (1, 1), (1, 16));
-    for number in (0..WORKLOADS).filter(|&number| sweep.wants(number)) {
+    for number in workloads(WORKLOADS, way, &sweep) {
         let workload = canonical(way, &sweep, number);
         assert!(workload.history.len() > 80, "a workload should write");
         for (index, moment) in (0..).zip(&workload.moments) {
@@ -37,14 +39,15 @@ fn sweep_moments(test: &'static str, way: Way) {
                 if index % every != number % every {
                     continue;
                 }
-                sweep.case(case, |random| {
+                sweep.case(case, |seed| {
+                    let random = &mut Random::new(seed);
                     let depth = if random.one_in(4) { Depth::Afterlife } else { Depth::Recovery };
                     crash_once(&workload, &moment.disk, moment.bounds, Crash::number(crash), depth, random);
                 });
             }
         }
     }
-    sweep.finish(Tier::pick(1_500, 55_000, 800_000));
+    sweep.finish(way.share(Tier::pick(1_500, 55_000, 800_000)));
 }
 
 /// One crash and the check of what it leaves. Returns that, and how many writes are in it.
@@ -92,21 +95,22 @@ fn crashes_at_every_moment_leave_a_prefix_csv() {
 
 /// Crashes of which each happens during the recovery from the one before, three deep.
 fn sweep_recoveries(test: &'static str, way: Way) {
-    let sweep = Sweep::new(test, way);
+    let sweep = Sweep::new(test);
     let (every, width) = Tier::pick((499, 2), (67, 3), (7, 4));
-    for number in (0..WORKLOADS).filter(|&number| sweep.wants(number)) {
+    for number in workloads(WORKLOADS, way, &sweep) {
         let workload = canonical(way, &sweep, number);
         for (index, moment) in (0..).zip(&workload.moments) {
             if index % every != number % every {
                 continue;
             }
-            sweep.case(Case { workload: number, moment: index, crash: 0 }, |random| {
+            sweep.case(Case { workload: number, moment: index, crash: 0 }, |seed| {
+                let random = &mut Random::new(seed);
                 let count = crash_in_recovery(&workload, &moment.disk, moment.bounds, 3, width, random);
                 sweep.count_more(count - 1);
             });
         }
     }
-    sweep.finish(Tier::pick(1_500, 30_000, 1_000_000));
+    sweep.finish(way.share(Tier::pick(1_500, 30_000, 1_000_000)));
 }
 
 /// Crashes, and then `width` times at some moment of the recovery from that, and so on `deep` times. Returns how
@@ -163,9 +167,10 @@ fn crashes_during_recovery_leave_a_prefix_csv() {
 /// moment, often before that recovery is over.
 fn sweep_lives(test: &'static str, way: Way) {
     const LIVES: u64 = 10;
-    let sweep = Sweep::new(test, way);
-    for number in (0..Tier::pick(90, 2_000, 40_000)).filter(|&number| sweep.wants(number)) {
-        sweep.case(Case { workload: number, moment: 0, crash: 0 }, |random| {
+    let sweep = Sweep::new(test);
+    for number in workloads(Tier::pick(90, 2_000, 40_000), way, &sweep) {
+        sweep.case(Case { workload: number, moment: 0, crash: 0 }, |seed| {
+            let random = &mut Random::new(seed);
             let mut life = Workload::new(Settings::random(way, random), random.next());
             for _ in 0..LIVES {
                 life.open();
@@ -182,7 +187,7 @@ fn sweep_lives(test: &'static str, way: Way) {
             sweep.count_more(LIVES - 1);
         });
     }
-    sweep.finish(Tier::pick(900, 20_000, 400_000));
+    sweep.finish(way.share(Tier::pick(900, 20_000, 400_000)));
 }
 
 #[test]
@@ -207,17 +212,18 @@ fn many_short_lives_leave_a_prefix_csv() {
 
 /// A disk that returns from syncs without having done anything, and then loses power.
 fn sweep_lies(test: &'static str, way: Way) {
-    let sweep = Sweep::new(test, way);
+    let sweep = Sweep::new(test);
     let (mut prefixes, mut refused) = (0, 0);
-    for number in (0..Tier::pick(10, 100, 1_000)).filter(|&number| sweep.wants(number)) {
-        let mut random = Random::new(sweep.workload_seed(number));
+    for number in workloads(Tier::pick(10, 100, 1_000), way, &sweep) {
+        let mut random = Random::new(sweep.seed_of(number));
         let settings = Settings::random(way, &mut random);
         let workload = Workload::new(settings, random.next());
         workload.disk.set_sync_mode(SyncMode::Lies);
         let workload = workload.run(STEPS / 4);
         for (index, moment) in (0..).zip(&workload.moments).skip(usize::try_from(number).unwrap()).step_by(3)
         {
-            sweep.case(Case { workload: number, moment: index, crash: 0 }, |random| {
+            sweep.case(Case { workload: number, moment: index, crash: 0 }, |seed| {
+                let random = &mut Random::new(seed);
                 // A kill loses nothing, whatever the disk says.
                 let crash = Crash::number(random.below(Crash::COUNT - 1));
                 let left = crash.strike(&moment.disk, random);
@@ -229,7 +235,7 @@ fn sweep_lies(test: &'static str, way: Way) {
         }
     }
     println!("{test}: {prefixes} prefixes, {refused} refused");
-    sweep.finish(Tier::pick(500, 5_000, 50_000));
+    sweep.finish(way.share(Tier::pick(500, 5_000, 50_000)));
 }
 
 /// Either the open tells of damage, or all values that are not reported as damaged are of one moment.

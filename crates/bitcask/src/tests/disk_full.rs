@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::ledger::{self, State, by_tier};
+use bitcask_testing::Tier;
+
+use super::ledger::{self, State};
 use super::ways::Way;
 use crate::vfs::sim::{CrashModel, DirOrder, SimDisk};
 use crate::{Bitcask, Durability, LogFormat, Options, PutOptions};
@@ -128,7 +130,7 @@ fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_recovers_by_itself() {
             let options = way.options().max_file_size(file_size).durability(durability).space_reserve(0);
             // With every commit the ways that take turns share the capacities.
             let (turns, turn) = way.turn();
-            let step = by_tier(29 * usize::try_from(turns).unwrap(), 1, 1);
+            let step = Tier::pick(29 * usize::try_from(turns).unwrap(), 1, 1);
             for capacity in (turn..).step_by(step) {
                 capacities += 1;
                 let run = std::panic::AssertUnwindSafe(|| fill(way, &options, capacity));

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use bitcask_testing::{Sweep, Tier};
+
 use super::crash::canonical;
-use super::harness::{Case, Depth, Sweep, Tier, check_recovery};
+use super::harness::{Case, Depth, check_recovery, workloads};
 use super::model::{Bounds, History, Stored, Write};
 use super::ways::Way;
 use crate::vfs::sim::{Random, SimClock, SimDisk};
@@ -19,11 +21,11 @@ fn sweep_subsets(test: &'static str, way: Way) {
         11..=12 => Tier::pick(0, 0, 1),
         _ => 0,
     };
-    let sweep = Sweep::new(test, way);
-    for number in (0..Tier::pick(16, 40, 40)).filter(|&number| sweep.wants(number)) {
+    let sweep = Sweep::new(test);
+    for number in workloads(Tier::pick(16, 40, 40), way, &sweep) {
         let workload = canonical(way, &sweep, number);
         let mut tried = [0; 13];
-        let mut random = Random::new(sweep.workload_seed(number));
+        let mut random = Random::new(sweep.seed_of(number));
         for (index, moment) in (0..).zip(&workload.moments) {
             // Few moments are tried, so they should not be the first ones only.
             if !random.one_in(8) {
@@ -35,7 +37,8 @@ fn sweep_subsets(test: &'static str, way: Way) {
             }
             tried[count] += 1;
             for subset in 0..1_u64 << count {
-                sweep.case(Case { workload: number, moment: index, crash: subset }, |random| {
+                sweep.case(Case { workload: number, moment: index, crash: subset }, |seed| {
+                    let random = &mut Random::new(seed);
                     let kept: Vec<bool> = (0..count).map(|sector| subset >> sector & 1 == 1).collect();
                     let left = moment.disk.crash_with(&kept);
                     let Bounds { durable, acked, issued } = moment.bounds;
@@ -54,7 +57,7 @@ fn sweep_subsets(test: &'static str, way: Way) {
             }
         }
     }
-    sweep.finish(Tier::pick(400, 10_000, 50_000));
+    sweep.finish(way.share(Tier::pick(400, 10_000, 50_000)));
 }
 
 #[test]
@@ -125,15 +128,16 @@ fn behind_the_cut(kind: u64, at: usize, other_file: &[u8], random: &mut Random) 
 }
 
 fn sweep_cuts(test: &'static str, way: Way) {
-    let sweep = Sweep::new(test, way);
+    let sweep = Sweep::new(test);
     let file = way.file(1);
     let (disk, history, options, start, end) = unsynced_records_and_a_batch(way);
     // The same records in a file with another salt.
     let other_file = unsynced_records_and_a_batch(way).0.read_file(&file);
-    let (turns, turn) = sweep.turn();
+    let (turns, turn) = way.turn();
     for len in (start..=end).filter(|len| len % turns == turn) {
         for kind in 0..5 {
-            sweep.case(Case { workload: 0, moment: len, crash: kind }, |random| {
+            sweep.case(Case { workload: 0, moment: len, crash: kind }, |seed| {
+                let random = &mut Random::new(seed);
                 let left = disk.crash_cut(&file, len);
                 let mut bytes = left.read_file(&file);
                 assert_eq!(bytes.len() as u64, len);
@@ -146,7 +150,7 @@ fn sweep_cuts(test: &'static str, way: Way) {
             });
         }
     }
-    sweep.finish((end - start) * 5 - 5 * turns);
+    sweep.finish(way.share((end - start) * 5) - 5);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ledger::{self, Ledger, by_tier};
+use bitcask_testing::Tier;
+
+use super::ledger::{self, Ledger};
 use super::ways::Way;
 use crate::vfs::sim::{Calls, CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Error, LogFormat, Options, PutOptions, Update};
@@ -83,7 +85,7 @@ fn has_turn(way: usize, durability: usize, number: u64) -> bool {
     let (turns, turn) = Way::ALL[way].turn();
     let count = DURABILITIES.len() as u64;
     let has_turn = number % count == durability as u64 && number / count % turns == turn;
-    by_tier(has_turn, true, true)
+    Tier::pick(has_turn, true, true)
 }
 
 /// A store at work, and what is known of it.
@@ -433,7 +435,7 @@ fn run_case(case: &Case) -> bool {
     let survivor = |disk: SimDisk, was_crash| {
         check_survivor(&disk, &run.options, run.ledger.clone(), was_crash, case.number);
     };
-    let models = by_tier(1, CrashModel::ALL.len(), CrashModel::ALL.len());
+    let models = Tier::pick(1, CrashModel::ALL.len(), CrashModel::ALL.len());
     let first = usize::try_from(case.number).unwrap() % CrashModel::ALL.len();
     for model in CrashModel::ALL.into_iter().cycle().skip(first).take(models) {
         survivor(disk.crash(case.number, model), true);
@@ -466,7 +468,7 @@ fn whichever_call_fails_it_fails_cleanly_and_nothing_acknowledged_is_lost() {
         .flat_map(|failure| [(failure, Repeat::Once), (failure, Repeat::Forever)])
         .filter(|&(failure, repeat)| FAILURES[failure] != EINTR || repeat == Repeat::Once)
         .collect();
-    let failures_per_call = by_tier(1, failures.len(), failures.len());
+    let failures_per_call = Tier::pick(1, failures.len(), failures.len());
     let (mut cases, mut fired) = (0_u64, 0_u64);
     for way in 0..Way::ALL.len() {
         for durability in 0..DURABILITIES.len() {
@@ -491,7 +493,7 @@ fn a_failed_sync_is_never_tried_again_on_the_same_data() {
     for way in 0..Way::ALL.len() {
         for durability in 0..DURABILITIES.len() {
             let base = Case { way, durability, failure: 0, repeat: Repeat::Once, number: 0 };
-            for number in (0..calls(&base)).step_by(by_tier(5 * turns(way), 1, 1)) {
+            for number in (0..calls(&base)).step_by(Tier::pick(5 * turns(way), 1, 1)) {
                 let case = Case { number, ..base };
                 guarded(&case, |case| {
                     cases += 1;
@@ -535,9 +537,9 @@ fn fail_one_sync(case: &Case) -> bool {
 
 #[test]
 fn short_and_interrupted_calls_change_nothing() {
-    let seeds = by_tier(20, 500, 5_000);
+    let seeds = Tier::pick(20, 500, 5_000);
     for seed in 0..seeds {
-        for way in (0..Way::ALL.len()).filter(|&way| by_tier(seed % turns(way) as u64 == 0, true, true)) {
+        for way in (0..Way::ALL.len()).filter(|&way| Tier::pick(seed % turns(way) as u64 == 0, true, true)) {
             for durability in 0..DURABILITIES.len() {
                 let case = Case { way, durability, failure: 2, repeat: Repeat::Once, number: seed };
                 let disk = case.disk();

@@ -1,11 +1,10 @@
-//! What the sweeps share: their size, the names of their cases, crashes, and the checks after one.
+//! What the crash sweeps share: the names of their cases, crashes, and the checks after one.
 
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+
+use bitcask_testing::Sweep;
 
 use super::model::{Bounds, History, Map, Stored};
 use super::ways::Way;
@@ -17,34 +16,6 @@ use crate::{Bitcask, Error, Options, Result};
 
 /// Where every store of these tests lies.
 pub(super) const STORE: &str = "store";
-
-/// How long the sweeps may take, from the environment variable `BITCASK_TIER`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tier {
-    Commit,
-    Nightly,
-    Release,
-}
-
-impl Tier {
-    fn get() -> Self {
-        match std::env::var("BITCASK_TIER").as_deref() {
-            Err(_) | Ok("" | "commit") => Self::Commit,
-            Ok("nightly") => Self::Nightly,
-            Ok("release") => Self::Release,
-            Ok(other) => panic!("BITCASK_TIER is commit, nightly or release, not {other}"),
-        }
-    }
-
-    /// The size of something in this tier.
-    pub(super) fn pick<T>(commit: T, nightly: T, release: T) -> T {
-        match Self::get() {
-            Self::Commit => commit,
-            Self::Nightly => nightly,
-            Self::Release => release,
-        }
-    }
-}
 
 /// The name of one case: which workload, which moment of it, which crash there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,98 +31,9 @@ impl fmt::Display for Case {
     }
 }
 
-impl FromStr for Case {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers: Vec<u64> = text.split('-').filter_map(|part| part.parse().ok()).collect();
-        match numbers[..] {
-            [workload, moment, crash] => Ok(Self { workload, moment, crash }),
-            _ => Err(format!("BITCASK_CASE is workload-moment-crash, such as 3-17-0, not {text}")),
-        }
-    }
-}
-
-/// One sweep over many cases. `BITCASK_SEED` gives it other chances; `BITCASK_CASE` leaves only one case of it.
-pub(super) struct Sweep {
-    test: &'static str,
-    way: Way,
-    seed: u64,
-    only: Option<Case>,
-    count: AtomicU64,
-    start: Instant,
-}
-
-impl Sweep {
-    pub(super) fn new(test: &'static str, way: Way) -> Self {
-        let seed = std::env::var("BITCASK_SEED").map_or(1, |seed| seed.parse().unwrap());
-        let only = std::env::var("BITCASK_CASE").ok().map(|case| case.parse().unwrap());
-        println!("{test}: seed {seed}, tier {:?}", Tier::get());
-        Self { test, way, seed, only, count: AtomicU64::new(0), start: Instant::now() }
-    }
-
-    /// Chance for one workload of this sweep.
-    pub(super) fn workload_seed(&self, workload: u64) -> u64 {
-        mix(&[self.seed, workload])
-    }
-
-    /// Whether any case of this workload is wanted. With every commit the ways that take turns share the workloads.
-    pub(super) fn wants(&self, workload: u64) -> bool {
-        let (turns, turn) = self.turn();
-        self.only.map_or(workload % turns == turn, |only| only.workload == workload)
-    }
-
-    /// How many sweeps share the cases, and which of them this one takes.
-    pub(super) fn turn(&self) -> (u64, u64) {
-        Tier::pick(self.way.turn(), (1, 0), (1, 0))
-    }
-
-    /// Checks one case, with chance of its own. If that panics, a line tells how to repeat it.
-    pub(super) fn case(&self, case: Case, check: impl FnOnce(&mut Random)) {
-        if self.only.is_some_and(|only| only != case) {
-            return;
-        }
-        let _repeat = RepeatLine { test: self.test, seed: self.seed, case };
-        self.count.fetch_add(1, Ordering::Relaxed);
-        check(&mut Random::new(mix(&[self.seed, case.workload, case.moment, case.crash])));
-    }
-
-    /// Counts cases that one went through beyond its first.
-    pub(super) fn count_more(&self, count: u64) {
-        self.count.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// Reports the count, and that the sweep was as large as promised.
-    pub(super) fn finish(self, at_least: u64) {
-        let (turns, _) = self.turn();
-        let count = self.count.into_inner();
-        println!("{}: {count} cases in {:.1} s", self.test, self.start.elapsed().as_secs_f64());
-        assert!(self.only.is_some() || count >= at_least / turns, "{}: only {count} cases", self.test);
-    }
-}
-
-/// Prints how to repeat a case while a panic unwinds through it.
-struct RepeatLine {
-    test: &'static str,
-    seed: u64,
-    case: Case,
-}
-
-impl Drop for RepeatLine {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { test, seed, case } = self;
-            println!(
-                "to repeat: BITCASK_SEED={seed} BITCASK_CASE={case} cargo test -p bitcask {test} -- --nocapture"
-            );
-        }
-    }
-}
-
-fn mix(numbers: &[u64]) -> u64 {
-    numbers
-        .iter()
-        .fold(0, |mixed, &number| Random::new(mixed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d)).next())
+/// The numbers of the workloads below `count` that a sweep of this way goes through.
+pub(super) fn workloads(count: u64, way: Way, sweep: &Sweep) -> impl Iterator<Item = u64> {
+    (0..count).filter(move |&number| way.has_turn(number) && sweep.wants(number))
 }
 
 /// One way in which everything stops.

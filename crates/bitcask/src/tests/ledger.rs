@@ -25,16 +25,6 @@ pub(super) fn open_at(disk: &SimDisk, options: &Options, clock: &Arc<SimClock>) 
     Bitcask::open_on(&*disk.vfs(), Arc::clone(clock) as _, STORE.as_ref(), options)
 }
 
-/// The size of every sweep: `BITCASK_TIER` is `commit` (or unset), `nightly` or `release`.
-pub(super) fn by_tier<T>(commit: T, nightly: T, release: T) -> T {
-    match std::env::var("BITCASK_TIER").as_deref() {
-        Ok("release") => release,
-        Ok("nightly") => nightly,
-        Ok("commit") | Err(_) => commit,
-        Ok(other) => panic!("BITCASK_TIER is commit, nightly or release, not {other}"),
-    }
-}
-
 /// Everything that a store answers, by look-ups of `keys` and by iteration, which must agree.
 pub(super) fn read_all(db: &Bitcask, keys: impl IntoIterator<Item = String>) -> Result<State> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("values are text");

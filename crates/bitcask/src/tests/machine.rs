@@ -3,8 +3,10 @@
 //! The crash sweeps look at every moment of few workloads; this looks at few moments of very many. Deletes come most often,
 //! then merges: it is their order, across opens and crashes, that brings deleted values back in stores of this family.
 
+use bitcask_testing::{Sweep, Tier};
+
 use super::crash::crash_once;
-use super::harness::{Case, Crash, Depth, Sweep, Tier, check_sound};
+use super::harness::{Case, Crash, Depth, check_sound, workloads};
 use super::ways::Way;
 use super::workload::{Moment, Settings, Workload};
 use crate::vfs::sim::Random;
@@ -100,15 +102,16 @@ fn act(store: &mut Workload, random: &mut Random) {
 }
 
 fn run_machines(test: &'static str, way: Way) {
-    let sweep = Sweep::new(test, way);
+    let sweep = Sweep::new(test);
     let count = Tier::pick(1_000, 50_000, 1_250_000);
-    for number in (0..count).filter(|&number| sweep.wants(number)) {
-        sweep.case(Case { workload: number, moment: 0, crash: 0 }, |random| {
+    for number in workloads(count, way, &sweep) {
+        sweep.case(Case { workload: number, moment: 0, crash: 0 }, |seed| {
+            let random = &mut Random::new(seed);
             let mut machine = Machine::new(way, random);
             (0..STEPS).for_each(|_| machine.step());
         });
     }
-    sweep.finish(count);
+    sweep.finish(way.share(count));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::harness::{self, Tier};
+use bitcask_testing::Tier;
+
+use super::harness::{self};
 use super::model::{Map, Stored};
 use super::ways::{Way, is_data_file};
 use crate::expiry::to_time;

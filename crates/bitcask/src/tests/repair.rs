@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bitcask_testing::Tier;
+
 use super::harness::{Crash, check_sound};
-use super::ledger::{self, STORE, State, by_tier};
+use super::ledger::{self, STORE, State};
 use super::ways::{Way, is_data_file};
 use crate::options::Maintenance;
 use crate::repair::repair_on;
@@ -303,7 +305,7 @@ fn a_crash_while_a_manifest_is_made_leaves_the_way_to_make_it_again() {
         disk.keep_snapshots();
         repair(&disk, &Repair::Manifest).unwrap();
         for (operation, moment) in disk.take_snapshots() {
-            for crash in 0..Crash::COUNT * by_tier(2, 10, 40) {
+            for crash in 0..Crash::COUNT * Tier::pick(2, 10, 40) {
                 let left = Crash::number(crash).strike(&moment, &mut Random::new(operation * 100 + crash));
                 let what = format!("{way:?}, crash {crash} before {operation}");
                 if open_at(&left, STORE, Options::read_only()).is_err() {
@@ -379,7 +381,7 @@ fn an_unfinished_backup_is_finished_or_refused() {
 fn salvage_finds_all_but_what_is_damaged() {
     let (mut cases, mut lost_keys) = (0_u64, 0_u64);
     for way in Way::ALL {
-        let step = by_tier(if way.format == LogFormat::Binary { 5 } else { 29 }, 1, 1);
+        let step = Tier::pick(if way.format == LogFormat::Binary { 5 } else { 29 }, 1, 1);
         for is_merged in [false, true] {
             let (sample, state) = sample(way, is_merged);
             for name in data_files(&sample) {
@@ -508,7 +510,7 @@ fn a_salvage_that_fails_leaves_no_store() {
         disk.operations() - before
     };
     let mut failed = 0;
-    for call in (0..calls).step_by(by_tier(3, 1, 1)) {
+    for call in (0..calls).step_by(Tier::pick(3, 1, 1)) {
         let disk = sample.fork();
         let before = content(&disk);
         disk.fail_at(disk.operations() + call, Failure::Os(5), Repeat::Once);
@@ -572,7 +574,7 @@ fn salvage_splits_a_batch_of_which_a_part_cannot_be_read() {
     for way in Way::ALL {
         let TwoBatches { disk: sample, name, bytes, second, before, after } = TwoBatches::new(way);
         let mut split = 0;
-        for byte in second.step_by(by_tier(5, 1, 1)) {
+        for byte in second.step_by(Tier::pick(5, 1, 1)) {
             let disk = sample.fork();
             disk.flip_bit(&name, byte as u64 * 8);
             let what = format!("{way:?}, byte {byte}");

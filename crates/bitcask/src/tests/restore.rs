@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bitcask_testing::Tier;
+
 use super::harness::Crash;
-use super::ledger::{self, STORE, State, by_tier};
+use super::ledger::{self, STORE, State};
 use super::ways::{Way, is_data_file};
 use crate::backup::restore_on;
 use crate::options::Maintenance;
@@ -146,7 +148,7 @@ fn a_backup_with_any_bit_flipped_or_any_file_cut_is_refused_or_restored_whole() 
         for file in files_in(&sample, BACKUP) {
             let bytes = sample.read_file(&file);
             let needed = !["LOCK", "BACKUP"].iter().any(|name| file.ends_with(name));
-            for byte in (0..bytes.len()).step_by(if needed { by_tier(5, 1, 1) } else { 1 }) {
+            for byte in (0..bytes.len()).step_by(if needed { Tier::pick(5, 1, 1) } else { 1 }) {
                 let disk = sample.fork();
                 disk.flip_bit(&file, (byte * 8 + byte % 8) as u64);
                 judge(&disk, &format!("{way:?}: a bit of byte {byte} of {file}"));
@@ -173,7 +175,7 @@ fn a_crash_at_any_moment_leaves_a_whole_store_or_none() {
         moments.push((disk.operations(), disk.fork()));
         let (mut none, mut whole) = (0, 0);
         for (operation, moment) in &moments {
-            for crash in 0..Crash::COUNT * by_tier(1, 8, 40) {
+            for crash in 0..Crash::COUNT * Tier::pick(1, 8, 40) {
                 let left = Crash::number(crash).strike(moment, &mut Random::new(operation * 100 + crash));
                 let what = format!("{way:?}, crash {crash} before {operation}");
                 match open_at(&left, RESTORED, Options::read_only()) {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use bitcask_testing::Tier;
+
 use super::harness::{Crash, check_sound};
-use super::ledger::{self, STORE, State, by_tier};
+use super::ledger::{self, STORE, State};
 use super::ways::{Way, compressions};
 use crate::repair::{edited_lines_on, repair_on, seal_lines_on};
 use crate::vfs::sim::{CrashModel, Failure, Random, Repeat, SimClock, SimDisk};
@@ -344,7 +346,7 @@ fn a_crash_at_any_moment_of_a_sealing_leaves_the_edited_file_or_the_sealed_one()
             moments.push((disk.operations(), disk.fork()));
             let mut sealed = 0;
             for (operation, moment) in &moments {
-                for crash in 0..Crash::COUNT * by_tier(3, 10, 40) {
+                for crash in 0..Crash::COUNT * Tier::pick(3, 10, 40) {
                     let left = Crash::number(crash).strike(moment, &mut Random::new(operation * 100 + crash));
                     let what = format!("{file}, crash {crash} before {operation}");
                     sealed += u64::from(check_left(&left, way, &file, line, &bytes, &expected, &what));
@@ -352,7 +354,8 @@ fn a_crash_at_any_moment_of_a_sealing_leaves_the_edited_file_or_the_sealed_one()
                 }
             }
             assert!(
-                sealed >= Crash::COUNT && sealed < moments.len() as u64 * Crash::COUNT * by_tier(3, 10, 40)
+                sealed >= Crash::COUNT
+                    && sealed < moments.len() as u64 * Crash::COUNT * Tier::pick(3, 10, 40)
             );
         }
     }

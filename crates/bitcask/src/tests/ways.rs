@@ -1,5 +1,7 @@
 //! The ways in which the stores of these tests work: how bytes are moved, and how records are written.
 
+use bitcask_testing::Tier;
+
 use crate::file::layout::{self, Name};
 use crate::format::position::FileId;
 use crate::vfs::sim::SimDisk;
@@ -28,8 +30,23 @@ impl Way {
     /// The ways that take turns where there is not the time for all of them: those that write by system calls.
     const IN_TURN: [Self; 3] = [Self::SYSCALL, Self::JSON, Self::CSV];
 
-    /// How many ways take turns with this one, and when its turn is.
+    /// How many ways take turns with this one, and when its turn is: each alone, but with every commit.
     pub(super) fn turn(self) -> (u64, u64) {
+        Tier::pick(self.turn_of_commit(), (1, 0), (1, 0))
+    }
+
+    /// Whether this way has its turn with the part of a sweep that has this number.
+    pub(super) fn has_turn(self, number: u64) -> bool {
+        let (turns, turn) = self.turn();
+        number % turns == turn
+    }
+
+    /// What is left for this way of so many cases.
+    pub(super) fn share(self, count: u64) -> u64 {
+        count / self.turn().0
+    }
+
+    fn turn_of_commit(self) -> (u64, u64) {
         match (0..).zip(Self::IN_TURN).find(|(_, way)| *way == self) {
             Some((turn, _)) => (Self::IN_TURN.len() as u64, turn),
             None => (1, 0),

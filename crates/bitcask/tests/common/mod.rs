@@ -8,16 +8,6 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 pub(crate) const ROLE: &str = "BITCASK_TEST_ROLE";
 pub(crate) const STORE: &str = "BITCASK_TEST_STORE";
 
-/// The size of every sweep: `BITCASK_TIER` is `commit` (or unset), `nightly` or `release`.
-pub(crate) fn by_tier<T>(commit: T, nightly: T, release: T) -> T {
-    match std::env::var("BITCASK_TIER").as_deref() {
-        Ok("release") => release,
-        Ok("nightly") => nightly,
-        Ok("commit") | Err(_) => commit,
-        Ok(other) => panic!("BITCASK_TIER is commit, nightly or release, not {other}"),
-    }
-}
-
 /// A child that does not outlive its test, and what it says on lines that begin with `> `.
 pub(crate) struct OtherProcess {
     child: Child,
