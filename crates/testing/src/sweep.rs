@@ -55,6 +55,13 @@ impl Sweep {
         mix(self.seed, &part.to_le_bytes())
     }
 
+    /// Whether it goes through all of its cases, not through a single one again: only then do counts of what came of them
+    /// say anything.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.only.is_none()
+    }
+
     /// Whether any case whose name begins with this number is wanted.
     #[must_use]
     pub fn wants(&self, first: u64) -> bool {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use bitcask_testing::Sweep;
+
 use super::ledger::open_at;
 use super::ways::Way;
 use crate::vfs::sim::{CrashModel, Failure, Repeat, SimClock, SimDisk};
@@ -250,44 +252,48 @@ fn a_sync_marker_comes_in_front_of_a_batch() {
 /// Every write of a batch fails in turn, with values so large that a batch is many of them.
 #[test]
 fn a_batch_that_fails_in_the_middle_leaves_the_log_as_it_was() {
+    let sweep = Sweep::new("a_batch_that_fails_in_the_middle_leaves_the_log_as_it_was");
     let mut failed = 0;
-    for way in Way::ALL {
-        for number in 0..60 {
-            let disk = way.disk();
-            let clock = Arc::new(SimClock::new(1_000_000));
-            let db = open_at(&disk, &options().format(way.format), &clock).unwrap();
-            db.put("a", "old").unwrap();
-            let fill = |db: &Bitcask, byte: u8| {
-                let mut batch = db.batch();
-                for key in ["a", "b", "c", "d"] {
-                    batch.put(key, [byte; 20_000]);
-                }
-                batch.commit()
-            };
-            let next = disk.operations() + number;
-            disk.inject(next, |kind| !kind.is_sync(), Failure::Os(28), Repeat::Once);
-            let result = fill(&db, 1);
-            disk.clear_faults();
-            let Err(error) = result else { continue };
-            failed += 1;
-            assert!(error.is_full(), "{error}");
-            assert_eq!(contents(&db), map(&[("a", "old")]));
-            assert_eq!(
-                contents(&open_at(&disk.fork().kill(), &options(), &clock).unwrap()),
-                map(&[("a", "old")])
-            );
-            if db.status().poisoned.is_some() {
-                assert_eq!(way, Way::MAPPED, "what a broken map has lost nobody knows");
-                continue;
-            }
-            assert!(fill(&db, 2).unwrap());
-            let killed = open_at(&disk.fork().kill(), &options(), &clock).unwrap();
-            for key in ["a", "b", "c", "d"] {
-                assert_eq!(killed.get(key).unwrap().as_deref(), Some(&[2; 20_000][..]));
-            }
+    for (number, way) in Way::numbered(&sweep) {
+        for call in 0..60 {
+            let has_failed = sweep.case(format!("{number}-{call}"), |_| fail_in_a_batch(way, call));
+            failed += u64::from(has_failed == Some(true));
         }
     }
-    assert!(failed > 8, "only {failed} batches failed");
+    assert!(!sweep.is_whole() || failed > 8, "only {failed} batches failed");
+    sweep.finish(240);
+}
+
+/// Lets a call of a large batch find the disk full. Returns whether the batch failed.
+fn fail_in_a_batch(way: Way, call: u64) -> bool {
+    let disk = way.disk();
+    let clock = Arc::new(SimClock::new(1_000_000));
+    let db = open_at(&disk, &options().format(way.format), &clock).unwrap();
+    db.put("a", "old").unwrap();
+    let fill = |db: &Bitcask, byte: u8| {
+        let mut batch = db.batch();
+        for key in ["a", "b", "c", "d"] {
+            batch.put(key, [byte; 20_000]);
+        }
+        batch.commit()
+    };
+    disk.inject(disk.operations() + call, |kind| !kind.is_sync(), Failure::Os(28), Repeat::Once);
+    let result = fill(&db, 1);
+    disk.clear_faults();
+    let Err(error) = result else { return false };
+    assert!(error.is_full(), "{error}");
+    assert_eq!(contents(&db), map(&[("a", "old")]));
+    assert_eq!(contents(&open_at(&disk.fork().kill(), &options(), &clock).unwrap()), map(&[("a", "old")]));
+    if db.status().poisoned.is_some() {
+        assert_eq!(way, Way::MAPPED, "what a broken map has lost nobody knows");
+        return true;
+    }
+    assert!(fill(&db, 2).unwrap());
+    let killed = open_at(&disk.fork().kill(), &options(), &clock).unwrap();
+    for key in ["a", "b", "c", "d"] {
+        assert_eq!(killed.get(key).unwrap().as_deref(), Some(&[2; 20_000][..]));
+    }
+    true
 }
 
 /// Who has seen one write of a batch finds the others, or later ones.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
 use super::harness::{self, Crash};
 use super::model::{Map, Stored};
@@ -154,8 +154,10 @@ fn snapshots_and_iterations_see_what_was_there_before_each_clear() {
 /// Stops a clear before each of its calls, in every way to stop.
 #[test]
 fn wherever_a_clear_stops_all_keys_are_there_or_none() {
+    let sweep = Sweep::new("wherever_a_clear_stops_all_keys_are_there_or_none");
+    let crashes_each = Tier::pick(1, 8, 40) * Crash::COUNT;
     let mut counts = [0_u64; 2];
-    for way in Way::ALL {
+    for (way_number, way) in Way::numbered(&sweep) {
         let disk = sample(way);
         let db = open(&disk, way);
         db.put("before", "and not synced").unwrap();
@@ -166,32 +168,42 @@ fn wherever_a_clear_stops_all_keys_are_there_or_none() {
         let moments = disk.take_snapshots();
         assert!(moments.len() > 10);
         for (number, left) in (0..).zip(moments.into_iter().map(|(_, left)| left).chain([disk.fork()])) {
-            for crash in 0..Tier::pick(1, 8, 40) * Crash::COUNT {
-                let mut random = Random::new(number * 1_000 + crash);
-                let left = Crash::number(crash).strike(&left, &mut random);
-                let db = open(&left, way);
-                let found = Map::of(&db);
-                let is_cleared = found.len() == 0;
-                assert!(is_cleared || found == before, "{way:?}, call {number}, crash {crash}: {found:?}");
-                counts[usize::from(is_cleared)] += 1;
-                put_all(&db, 500..503);
-                db.close().unwrap();
-                drop(db);
-                assert_eq!(Map::of(&open(&left, way)).len(), found.len() + 3);
-                harness::check_sound(&left);
-                if is_cleared {
-                    assert!(data_files(&left).len() <= 3, "what is gone is removed: {:?}", left.files());
-                }
+            for crash in 0..crashes_each {
+                let is_cleared = sweep.case(format!("{way_number}-{number}-{crash}"), |seed| {
+                    let left = Crash::number(crash).strike(&left, &mut Random::new(seed));
+                    let db = open(&left, way);
+                    let found = Map::of(&db);
+                    let is_cleared = found.len() == 0;
+                    assert!(is_cleared || found == before, "{found:?}");
+                    put_all(&db, 500..503);
+                    db.close().unwrap();
+                    drop(db);
+                    assert_eq!(Map::of(&open(&left, way)).len(), found.len() + 3);
+                    harness::check_sound(&left);
+                    if is_cleared {
+                        assert!(data_files(&left).len() <= 3, "what is gone is removed: {:?}", left.files());
+                    }
+                    is_cleared
+                });
+                is_cleared.into_iter().for_each(|is_cleared| counts[usize::from(is_cleared)] += 1);
             }
         }
         let left = disk.crash(7, CrashModel::Clean);
         assert!(open(&left, way).is_empty(), "a clear that has returned is durable");
     }
-    assert!(counts.iter().all(|&count| count > 50), "{counts:?}");
+    assert!(!sweep.is_whole() || counts.iter().all(|&count| count > 50), "{counts:?}");
+    sweep.finish(60 * crashes_each);
 }
 
 /// Lets call `number` of a clear fail; `None` when it has fewer, or else whether the store was poisoned.
-fn fail_one(sample: &SimDisk, way: Way, number: u64, failure: Failure, repeat: Repeat) -> Option<bool> {
+fn fail_one(
+    sample: &SimDisk,
+    way: Way,
+    number: u64,
+    failure: Failure,
+    repeat: Repeat,
+    seed: u64,
+) -> Option<bool> {
     let disk = sample.fork();
     let db = open(&disk, way);
     let before = Map::of(&db);
@@ -216,7 +228,7 @@ fn fail_one(sample: &SimDisk, way: Way, number: u64, failure: Failure, repeat: R
         }
     }
     for crash in 0..Crash::COUNT {
-        let left = Crash::number(crash).strike(&disk, &mut Random::new(number));
+        let left = Crash::number(crash).strike(&disk, &mut Random::new(seed));
         let left = Map::of(&open(&left, way));
         assert!(left == found || (poisoned && left.len() == 0), "{failed}: after {:?}", Crash::number(crash));
     }
@@ -240,17 +252,33 @@ fn fail_one(sample: &SimDisk, way: Way, number: u64, failure: Failure, repeat: R
 
 #[test]
 fn whichever_call_of_a_clear_fails_all_keys_are_there_or_none() {
+    let sweep = Sweep::new("whichever_call_of_a_clear_fails_all_keys_are_there_or_none");
+    let failures = [Failure::Os(5), Failure::Os(28), Failure::Os(24), Failure::Map];
     let mut counts = [0_u64; 2];
-    for way in Way::ALL {
+    for (way_number, way) in Way::numbered(&sweep) {
         let sample = sample(way);
-        for failure in [Failure::Os(5), Failure::Os(28), Failure::Os(24), Failure::Map] {
+        let calls = {
+            let disk = sample.fork();
+            let db = open(&disk, way);
+            let _ = Map::of(&db);
+            let first = disk.operations();
+            db.clear().unwrap();
+            disk.operations() - first
+        };
+        for (kind, failure) in failures.into_iter().enumerate() {
             for repeat in [Repeat::Once, Repeat::Forever] {
-                let outcomes = (0..).map_while(|number| fail_one(&sample, way, number, failure, repeat));
-                outcomes.for_each(|poisoned| counts[usize::from(poisoned)] += 1);
+                for number in 0..calls {
+                    let is_forever = u8::from(repeat == Repeat::Forever);
+                    let poisoned = sweep.case(format!("{way_number}-{kind}-{is_forever}-{number}"), |seed| {
+                        fail_one(&sample, way, number, failure, repeat, seed)
+                    });
+                    poisoned.flatten().into_iter().for_each(|poisoned| counts[usize::from(poisoned)] += 1);
+                }
             }
         }
     }
-    assert!(counts.iter().all(|&count| count > 10), "{counts:?}");
+    assert!(!sweep.is_whole() || counts.iter().all(|&count| count > 10), "{counts:?}");
+    sweep.finish(1_000);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Damage to a store that was closed in good order: whatever is flipped, cut, swapped or put back, no answer is
 //! wrong. An open refuses and changes nothing, or it serves each key's value or an error that says *corruption*.
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
 use super::ledger::{self, STORE, State};
 use super::ways::{Way, is_data_file};
@@ -165,48 +165,59 @@ fn the_sample_is_sound() {
 
 #[test]
 fn any_flipped_bit_is_detected_reported_and_never_believed() {
-    let (mut bits, mut refused) = (0_u64, 0_u64);
-    let steps = [(Way::SYSCALL, 13), (Way::MAPPED, 61), (Way::JSON, 61), (Way::CSV, 47)];
-    for (way, step) in steps.map(|(way, step)| (way, Tier::pick(step, 1, 1))) {
+    let sweep = Sweep::new("any_flipped_bit_is_detected_reported_and_never_believed");
+    let mut refused = 0_u64;
+    for (number, way) in Way::numbered(&sweep) {
         let sample = Sample::new(way);
-        for file in sample.files() {
+        // The first way has most of the bits; each of the others has another form of files or way to read them.
+        let step = Tier::pick(if way == Way::SYSCALL { 13 } else { 53 }, 1, 1);
+        for (index, file) in (0..).zip(sample.files()) {
             let len = u64::try_from(sample.disk.read_file(&file).len()).unwrap();
             // Another offset in each file, so that with a step all bits of a byte have their turn.
-            let first = bits % u64::try_from(step).unwrap();
+            let first = sweep.seed_of(index) % u64::try_from(step).unwrap();
             for bit in (first..len * 8).step_by(step) {
-                let disk = sample.disk.fork();
-                disk.flip_bit(&file, bit);
-                let damage = format!("{way:?}: bit {bit} of {file} flipped");
-                let outcome = sample.judge(&disk, &damage);
-                let needs_report = file != "MANIFEST.bak";
-                assert!(
-                    !needs_report || outcome.verified != Verified::Sound,
-                    "{damage}: verify reports nothing"
-                );
-                bits += 1;
-                refused += u64::from(!outcome.opened);
+                let outcome = sweep.case(format!("{number}-{index}-{bit}"), |_| {
+                    let disk = sample.disk.fork();
+                    disk.flip_bit(&file, bit);
+                    let damage = format!("{way:?}: bit {bit} of {file} flipped");
+                    let outcome = sample.judge(&disk, &damage);
+                    let needs_report = file != "MANIFEST.bak";
+                    assert!(
+                        !needs_report || outcome.verified != Verified::Sound,
+                        "{damage}: verify reports nothing"
+                    );
+                    outcome
+                });
+                refused += u64::from(outcome.is_some_and(|outcome| !outcome.opened));
             }
         }
     }
-    println!("{bits} bits, {refused} opens refused");
+    println!("{refused} opens refused");
+    sweep.finish(Tier::pick(10_000, 200_000, 200_000));
 }
 
 #[test]
 fn a_file_cut_at_any_length_gives_no_wrong_answer() {
-    for way in Way::ALL {
+    let sweep = Sweep::new("a_file_cut_at_any_length_gives_no_wrong_answer");
+    let step = Tier::pick(13, 1, 1);
+    for (number, way) in Way::numbered(&sweep) {
         let sample = Sample::new(way);
         let data: Vec<String> = sample.files().into_iter().filter(|name| is_data_file(name)).collect();
         // With the end of the log its own proof is gone: see `the_end_of_the_log_cut_off_is_an_earlier_state`.
         let last = &data[data.len() - 2];
-        for file in sample.files().iter().filter(|file| *file != last) {
-            let bytes = sample.disk.read_file(file);
-            for len in (0..bytes.len()).step_by(Tier::pick(13, 1, 1)) {
-                let disk = sample.disk.fork();
-                disk.write_file(file, &bytes[..len]);
-                sample.judge(&disk, &format!("{way:?}: {file} cut to {len} bytes"));
+        for (index, file) in (0..).zip(sample.files()).filter(|(_, file)| file != last) {
+            let bytes = sample.disk.read_file(&file);
+            let first = usize::try_from(sweep.seed_of(index)).unwrap() % step;
+            for len in (first..bytes.len()).step_by(step) {
+                sweep.case(format!("{number}-{index}-{len}"), |_| {
+                    let disk = sample.disk.fork();
+                    disk.write_file(&file, &bytes[..len]);
+                    sample.judge(&disk, &format!("{way:?}: {file} cut to {len} bytes"));
+                });
             }
         }
     }
+    sweep.finish(Tier::pick(2_500, 25_000, 25_000));
 }
 
 /// The one limit: cut off the last synced records together with the marker that proves them, and nothing is left that
@@ -247,31 +258,38 @@ fn cut_off_the_end(way: Way) {
 
 #[test]
 fn files_missing_swapped_foreign_or_old_give_no_wrong_answer() {
-    for way in Way::ALL {
+    let sweep = Sweep::new("files_missing_swapped_foreign_or_old_give_no_wrong_answer");
+    for (number, way) in Way::numbered(&sweep) {
         let (sample, other) = (Sample::new(way), Sample::new(way));
         let files = sample.files();
-        for file in &files {
-            let disk = sample.disk.fork();
-            disk.remove_file(file);
-            let outcome = sample.judge(&disk, &format!("{file} missing"));
-            let is_help = file.ends_with(".hint") || file == "MANIFEST.bak";
-            assert_eq!(outcome.opened, is_help, "{file} missing");
-            assert_eq!(outcome.read_only, is_help, "{file} missing");
-
-            let disk = sample.disk.fork();
-            disk.write_file(file, &other.disk.read_file(file));
-            let outcome = sample.judge(&disk, &format!("{file} of another store"));
-            assert_eq!(outcome.opened, is_help, "{file} of another store");
-            for second in &files {
+        let is_help = |file: &str| file.ends_with(".hint") || file == "MANIFEST.bak";
+        for (index, file) in files.iter().enumerate() {
+            sweep.case(format!("{number}-{index}-missing"), |_| {
                 let disk = sample.disk.fork();
-                disk.write_file(file, &sample.disk.read_file(second));
-                disk.write_file(second, &sample.disk.read_file(file));
-                let outcome = sample.judge(&disk, &format!("{file} and {second} swapped"));
-                let harmless = file == second || is_help && second.ends_with(".hint");
-                assert!(outcome.opened || !harmless, "{file} and {second} swapped");
+                disk.remove_file(file);
+                let outcome = sample.judge(&disk, &format!("{file} missing"));
+                assert_eq!(outcome.opened, is_help(file), "{file} missing");
+                assert_eq!(outcome.read_only, is_help(file), "{file} missing");
+            });
+            sweep.case(format!("{number}-{index}-foreign"), |_| {
+                let disk = sample.disk.fork();
+                disk.write_file(file, &other.disk.read_file(file));
+                let outcome = sample.judge(&disk, &format!("{file} of another store"));
+                assert_eq!(outcome.opened, is_help(file), "{file} of another store");
+            });
+            for (with, second) in files.iter().enumerate() {
+                sweep.case(format!("{number}-{index}-{with}"), |_| {
+                    let disk = sample.disk.fork();
+                    disk.write_file(file, &sample.disk.read_file(second));
+                    disk.write_file(second, &sample.disk.read_file(file));
+                    let outcome = sample.judge(&disk, &format!("{file} and {second} swapped"));
+                    let harmless = file == second || is_help(file) && second.ends_with(".hint");
+                    assert!(outcome.opened || !harmless, "{file} and {second} swapped");
+                });
             }
         }
     }
+    sweep.finish(700);
 }
 
 /// Every manifest that the store ever had is put back over the last one.
@@ -306,36 +324,38 @@ fn an_old_manifest_is_refused_or_harmless() {
 
 #[test]
 fn noise_and_misdirected_writes_give_no_wrong_answer() {
-    let cases = Tier::pick(2_000, 200_000, 2_000_000);
-    for way in Way::ALL {
+    let sweep = Sweep::new("noise_and_misdirected_writes_give_no_wrong_answer");
+    let cases_each = Tier::pick(500, 50_000, 2_500_000);
+    for (number, way) in Way::numbered(&sweep) {
         let sample = Sample::new(way);
         // What ends a log that was closed in good order, and proves that all of it was synced.
         let close_marker_len = if way.format == LogFormat::Binary { 40 } else { 100 };
         let files: Vec<(String, Vec<u8>)> = content(&sample.disk);
         let files: Vec<_> =
             files.into_iter().filter(|(_, bytes)| bytes.len() > close_marker_len + 1).collect();
-        for seed in 0..cases / 4 {
-            let mut random = Random::new(seed);
-            let (file, bytes) = &files[random.index(files.len())];
-            // The close marker stays: see `the_end_of_the_log_cut_off_is_an_earlier_state`.
-            let room = bytes.len() - close_marker_len;
-            let mut noise = vec![0; 1 + random.index(64.min(room - 1))];
-            let offset = random.index(room - noise.len() + 1);
-            if random.one_in(2) {
-                random.fill(&mut noise);
-            } else {
-                let (_, source) = &files[random.index(files.len())];
-                let from = random.index(source.len() - noise.len() + 1);
-                let len = noise.len();
-                noise.copy_from_slice(&source[from..from + len]);
-            }
-            let disk = sample.disk.fork();
-            disk.overwrite(file, u64::try_from(offset).unwrap(), &noise);
-            sample
-                .judge(&disk, &format!("{way:?}: seed {seed}: {} bytes at {offset} of {file}", noise.len()));
+        for case in 0..cases_each {
+            sweep.case(format!("{number}-{case}"), |seed| {
+                let mut random = Random::new(seed);
+                let (file, bytes) = &files[random.index(files.len())];
+                // The close marker stays: see `the_end_of_the_log_cut_off_is_an_earlier_state`.
+                let room = bytes.len() - close_marker_len;
+                let mut noise = vec![0; 1 + random.index(64.min(room - 1))];
+                let offset = random.index(room - noise.len() + 1);
+                if random.one_in(2) {
+                    random.fill(&mut noise);
+                } else {
+                    let (_, source) = &files[random.index(files.len())];
+                    let from = random.index(source.len() - noise.len() + 1);
+                    let len = noise.len();
+                    noise.copy_from_slice(&source[from..from + len]);
+                }
+                let disk = sample.disk.fork();
+                disk.overwrite(file, u64::try_from(offset).unwrap(), &noise);
+                sample.judge(&disk, &format!("{way:?}: {} bytes at {offset} of {file}", noise.len()));
+            });
         }
     }
-    println!("{cases} cases");
+    sweep.finish(4 * cases_each);
 }
 
 /// A pipe, a link, or a device in place of any file is refused, never opened.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
 use super::ledger::{self, State};
 use super::ways::Way;
@@ -59,7 +59,7 @@ fn merge(db: &Bitcask, state: &State) -> bool {
 }
 
 /// Fills a disk of `capacity` bytes. Returns whether it was too small.
-fn fill(way: Way, options: &Options, capacity: u64) -> bool {
+fn fill(way: Way, options: &Options, capacity: u64, seed: u64) -> bool {
     let disk = way.disk();
     disk.set_capacity(Some(capacity));
     let db = match ledger::open(&disk, options) {
@@ -91,7 +91,7 @@ fn fill(way: Way, options: &Options, capacity: u64) -> bool {
     }
     assert!(merge(&db, &state));
     db.sync().unwrap();
-    let crashed = disk.crash(capacity, CrashModel::Random(DirOrder::AnySubset));
+    let crashed = disk.crash(seed, CrashModel::Random(DirOrder::AnySubset));
     assert_eq!(ledger::read_all(&ledger::open(&crashed, options).unwrap(), keys()).unwrap(), state);
     db.close().unwrap();
     drop(db);
@@ -122,28 +122,25 @@ fn reopen_while_full(disk: &SimDisk, options: &Options, state: &State) {
 
 #[test]
 fn a_disk_that_fills_up_at_any_byte_loses_nothing_and_recovers_by_itself() {
-    let (mut capacities, mut full) = (0_u64, 0_u64);
-    for way in Way::ALL {
-        for durability in [Durability::Always, Durability::Os] {
+    let sweep = Sweep::new("a_disk_that_fills_up_at_any_byte_loses_nothing_and_recovers_by_itself");
+    for (number, way) in Way::numbered(&sweep) {
+        for (level, durability) in [Durability::Always, Durability::Os].into_iter().enumerate() {
             // A few records in each file, whatever their form.
             let file_size = if way.format == LogFormat::Binary { 500 } else { 1500 };
             let options = way.options().max_file_size(file_size).durability(durability).space_reserve(0);
-            // With every commit the ways that take turns share the capacities.
-            let (turns, turn) = way.turn();
-            let step = Tier::pick(29 * usize::try_from(turns).unwrap(), 1, 1);
-            for capacity in (turn..).step_by(step) {
-                capacities += 1;
-                let run = std::panic::AssertUnwindSafe(|| fill(way, &options, capacity));
-                let was_full = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
-                    println!("disk full: {way:?}, {durability:?}, {capacity} bytes");
-                    std::panic::resume_unwind(panic)
-                });
-                full += u64::from(was_full);
-                if !was_full {
-                    break;
+            // With every commit the ways that take turns share the capacities, and each seed has others.
+            let step = Tier::pick(29 * way.turn().0, 1, 1);
+            let first = sweep.seed_of(number) % step;
+            for capacity in (first..).step_by(usize::try_from(step).unwrap()) {
+                let was_full = sweep
+                    .case(format!("{number}-{level}-{capacity}"), |seed| fill(way, &options, capacity, seed));
+                // A single case may be one of any capacity below this.
+                if was_full.unwrap_or(capacity < 1 << 20) {
+                    continue;
                 }
+                break;
             }
         }
     }
-    println!("{capacities} capacities, {full} of them too small");
+    sweep.finish(Tier::pick(1_000, 80_000, 80_000));
 }

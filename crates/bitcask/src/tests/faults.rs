@@ -1,14 +1,11 @@
 //! The n-th call fails, for every n: the operation that meets the failure says so, nothing else is harmed, and the
 //! next open shows every acknowledged write.
-//!
-//! A failing case prints a line `repeat with BITCASK_FAULT=...`; with that in the environment only it runs.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
 use super::ledger::{self, Ledger};
 use super::ways::Way;
@@ -46,46 +43,56 @@ struct Case {
     failure: usize,
     repeat: Repeat,
     number: u64,
+    /// Decides what is done to the store.
+    chance: u64,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let repeat = u8::from(self.repeat == Repeat::Forever);
-        write!(f, "{},{},{},{repeat},{}", self.way, self.durability, self.failure, self.number)
+        write!(f, "{}-{}-{}-{repeat}-{}", self.way, self.durability, self.failure, self.number)
     }
 }
 
 impl Case {
-    fn parse(text: &str) -> Self {
-        let parts: Vec<u64> = text.split(',').map(|part| part.parse().unwrap()).collect();
-        let index = |at: usize| usize::try_from(parts[at]).unwrap();
-        let repeat = if parts[3] == 1 { Repeat::Forever } else { Repeat::Once };
-        Self { way: index(0), durability: index(1), failure: index(2), repeat, number: parts[4] }
+    /// One for each way of I/O and each durability of which a sweep wants cases; all do the same to their stores.
+    fn bases(sweep: &Sweep) -> impl Iterator<Item = Self> {
+        let ways = (0..Way::ALL.len()).filter(|&way| sweep.wants(way as u64));
+        let pairs = ways.flat_map(|way| (0..DURABILITIES.len()).map(move |durability| (way, durability)));
+        pairs.map(|(way, durability)| Self {
+            way,
+            durability,
+            failure: 0,
+            repeat: Repeat::Once,
+            number: 0,
+            chance: sweep.seed_of(0),
+        })
+    }
+
+    fn way(&self) -> Way {
+        Way::ALL[self.way]
     }
 
     fn options(&self) -> Options {
-        let way = Way::ALL[self.way];
         // A few records in each file, whatever their form.
-        let file_size = if way.format == LogFormat::Binary { 600 } else { 1800 };
-        way.options().max_file_size(file_size).durability(DURABILITIES[self.durability])
+        let file_size = if self.way().format == LogFormat::Binary { 600 } else { 1800 };
+        self.way().options().max_file_size(file_size).durability(DURABILITIES[self.durability])
     }
 
-    fn disk(&self) -> SimDisk {
-        Way::ALL[self.way].disk()
+    /// With every commit the durabilities, and the ways that take turns, share the calls.
+    fn has_turn(&self, number: u64) -> bool {
+        let count = DURABILITIES.len() as u64;
+        let has_turn = number % count == self.durability as u64 && self.way().has_turn(number / count);
+        Tier::pick(has_turn, true, true)
     }
 }
 
-/// With every commit this many ways share the calls.
-fn turns(way: usize) -> usize {
-    usize::try_from(Way::ALL[way].turn().0).unwrap()
-}
-
-/// With every commit the durabilities, and the ways that take turns, share the calls.
-fn has_turn(way: usize, durability: usize, number: u64) -> bool {
-    let (turns, turn) = Way::ALL[way].turn();
-    let count = DURABILITIES.len() as u64;
-    let has_turn = number % count == durability as u64 && number / count % turns == turn;
-    Tier::pick(has_turn, true, true)
+/// How a call may fail. An interruption that never ends is no fault that a loop could leave.
+fn failures() -> Vec<(usize, Repeat)> {
+    (0..FAILURES.len())
+        .flat_map(|failure| [(failure, Repeat::Once), (failure, Repeat::Forever)])
+        .filter(|&(failure, repeat)| FAILURES[failure] != EINTR || repeat == Repeat::Once)
+        .collect()
 }
 
 /// A store at work, and what is known of it.
@@ -99,9 +106,15 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(disk: &'a SimDisk, options: Options) -> Self {
-        let clock = Arc::new(SimClock::new(1_000_000));
-        Self { disk, options, clock, ledger: Ledger::default(), db: None, random: Random::new(7) }
+    fn new(disk: &'a SimDisk, case: &Case) -> Self {
+        Self {
+            disk,
+            options: case.options(),
+            clock: Arc::new(SimClock::new(1_000_000)),
+            ledger: Ledger::default(),
+            db: None,
+            random: Random::new(case.chance),
+        }
     }
 
     /// Opens, writes, reads, closes, opens again, and so on. Where an open fails the rest is left out.
@@ -415,104 +428,118 @@ fn check_survivor(disk: &SimDisk, options: &Options, mut ledger: Ledger, was_cra
 
 /// How many calls the workload makes when none fails.
 fn calls(case: &Case) -> u64 {
-    let disk = case.disk();
-    let mut run = Run::new(&disk, case.options());
+    let disk = case.way().disk();
+    let mut run = Run::new(&disk, case);
     run.workload();
     assert_eq!(run.poisoned(), None);
     disk.operations()
 }
 
-/// Runs a case. Returns whether a call failed.
-fn run_case(case: &Case) -> bool {
-    let disk = case.disk();
-    let failure = FAILURES[case.failure];
-    disk.fail_at(case.number, failure, case.repeat);
-    let mut run = Run::new(&disk, case.options());
+/// Runs a case, and looks at what is left by the way that chance decides. Returns whether a call failed.
+fn run_case(case: &Case, seed: u64) -> bool {
+    let disk = case.way().disk();
+    disk.fail_at(case.number, FAILURES[case.failure], case.repeat);
+    run_with_faults(case, &disk, seed)
+}
+
+/// Runs the workload on a disk that has been told to fail, and judges what is left of it.
+fn run_with_faults(case: &Case, disk: &SimDisk, seed: u64) -> bool {
+    let mut run = Run::new(disk, case);
     run.workload();
     if disk.faults_fired() == 0 {
         return false;
     }
     let survivor = |disk: SimDisk, was_crash| {
-        check_survivor(&disk, &run.options, run.ledger.clone(), was_crash, case.number);
+        check_survivor(&disk, &run.options, run.ledger.clone(), was_crash, seed);
     };
     let models = Tier::pick(1, CrashModel::ALL.len(), CrashModel::ALL.len());
     let first = usize::try_from(case.number).unwrap() % CrashModel::ALL.len();
     for model in CrashModel::ALL.into_iter().cycle().skip(first).take(models) {
-        survivor(disk.crash(case.number, model), true);
+        survivor(disk.crash(seed, model), true);
     }
     let killed = disk.fork();
     killed.clear_faults();
     survivor(killed, false);
     disk.clear_faults();
     run.db = None;
-    check_survivor(&disk, &run.options, run.ledger.clone(), false, case.number);
+    check_survivor(disk, &run.options, run.ledger.clone(), false, seed);
     true
-}
-
-/// Runs a case and says how to repeat it when it fails.
-fn guarded(case: &Case, run: impl FnOnce(&Case) -> bool) -> bool {
-    catch_unwind(AssertUnwindSafe(|| run(case))).unwrap_or_else(|panic| {
-        println!("repeat with BITCASK_FAULT={case}");
-        resume_unwind(panic)
-    })
 }
 
 #[test]
 fn whichever_call_fails_it_fails_cleanly_and_nothing_acknowledged_is_lost() {
-    if let Ok(text) = std::env::var("BITCASK_FAULT") {
-        let _ = run_case(&Case::parse(&text));
-        return;
-    }
-    // An interruption that never ends is no fault that a loop could leave.
-    let failures: Vec<(usize, Repeat)> = (0..FAILURES.len())
-        .flat_map(|failure| [(failure, Repeat::Once), (failure, Repeat::Forever)])
-        .filter(|&(failure, repeat)| FAILURES[failure] != EINTR || repeat == Repeat::Once)
-        .collect();
+    let sweep = Sweep::new("whichever_call_fails_it_fails_cleanly_and_nothing_acknowledged_is_lost");
+    let failures = failures();
     let failures_per_call = Tier::pick(1, failures.len(), failures.len());
     let (mut cases, mut fired) = (0_u64, 0_u64);
-    for way in 0..Way::ALL.len() {
-        for durability in 0..DURABILITIES.len() {
-            let base = Case { way, durability, failure: 0, repeat: Repeat::Once, number: 0 };
-            for number in (0..calls(&base)).filter(|&number| has_turn(way, durability, number)) {
-                let first = usize::try_from(number).unwrap() * 7 + way + durability;
-                for turn in 0..failures_per_call {
-                    let (failure, repeat) = failures[(first + turn) % failures.len()];
-                    cases += 1;
-                    fired += u64::from(guarded(&Case { failure, repeat, number, ..base }, run_case));
-                }
+    for base in Case::bases(&sweep) {
+        for number in (0..calls(&base)).filter(|&number| base.has_turn(number)) {
+            let first = usize::try_from(number).unwrap() * 7 + base.way + base.durability;
+            for turn in 0..failures_per_call {
+                let (failure, repeat) = failures[(first + turn) % failures.len()];
+                let case = Case { failure, repeat, number, ..base };
+                let has_fired = sweep.case(case, |seed| run_case(&case, seed));
+                cases += 1;
+                fired += u64::from(has_fired == Some(true));
             }
         }
     }
-    println!("{cases} cases, in {fired} of them a call failed");
-    assert!(fired > cases / 2);
+    println!("in {fired} of {cases} cases a call failed");
+    assert!(!sweep.is_whole() || fired > cases / 2);
+    sweep.finish(Tier::pick(3_000, 200_000, 200_000));
+}
+
+/// After the first call that fails comes another one, of any kind and perhaps much later.
+#[test]
+fn whichever_two_calls_fail_nothing_acknowledged_is_lost() {
+    let sweep = Sweep::new("whichever_two_calls_fail_nothing_acknowledged_is_lost");
+    let failures = failures();
+    let pairs_of_each = Tier::pick(20, 2_000, 100_000);
+    for base in Case::bases(&sweep) {
+        let calls = calls(&base);
+        for pair in 0..pairs_of_each {
+            let name = format!("{}-{}-{pair}", base.way, base.durability);
+            sweep.case(name, |seed| {
+                let mut random = Random::new(seed);
+                let disk = base.way().disk();
+                let first = random.below(calls);
+                // Half of the second ones come while the engine is still busy with the first.
+                let second =
+                    if random.one_in(2) { first + 1 + random.below(12) } else { random.below(calls) };
+                for number in [first, second] {
+                    let (failure, repeat) = failures[random.index(failures.len())];
+                    disk.fail_at(number, FAILURES[failure], repeat);
+                }
+                run_with_faults(&Case { number: first, ..base }, &disk, random.next())
+            });
+        }
+    }
+    sweep.finish(12 * pairs_of_each);
 }
 
 #[test]
 fn a_failed_sync_is_never_tried_again_on_the_same_data() {
+    let sweep = Sweep::new("a_failed_sync_is_never_tried_again_on_the_same_data");
     let (mut cases, mut poisoned) = (0_u64, 0_u64);
-    for way in 0..Way::ALL.len() {
-        for durability in 0..DURABILITIES.len() {
-            let base = Case { way, durability, failure: 0, repeat: Repeat::Once, number: 0 };
-            for number in (0..calls(&base)).step_by(Tier::pick(5 * turns(way), 1, 1)) {
-                let case = Case { number, ..base };
-                guarded(&case, |case| {
-                    cases += 1;
-                    poisoned += u64::from(fail_one_sync(case));
-                    true
-                });
-            }
+    for base in Case::bases(&sweep) {
+        let turns = usize::try_from(base.way().turn().0).unwrap();
+        for number in (0..calls(&base)).step_by(Tier::pick(5 * turns, 1, 1)) {
+            let case = Case { number, ..base };
+            cases += 1;
+            poisoned += u64::from(sweep.case(case, |_| fail_one_sync(&case)) == Some(true));
         }
     }
-    println!("{cases} cases, in {poisoned} of them the store was poisoned");
-    assert!(poisoned > cases / 10);
+    println!("in {poisoned} of {cases} cases the store was poisoned");
+    assert!(!sweep.is_whole() || poisoned > cases / 10);
+    sweep.finish(Tier::pick(1_800, 15_000, 15_000));
 }
 
 /// Fails the first sync from a call on, and judges by the trace what the engine does afterwards. Returns whether that
 /// poisoned the store.
 fn fail_one_sync(case: &Case) -> bool {
-    let disk = case.disk();
+    let disk = case.way().disk();
     disk.inject(case.number, OpKind::is_sync, FAILURES[case.failure], Repeat::Once);
-    let mut run = Run::new(&disk, case.options());
+    let mut run = Run::new(&disk, case);
     if !run.open() {
         return false;
     }
@@ -537,29 +564,24 @@ fn fail_one_sync(case: &Case) -> bool {
 
 #[test]
 fn short_and_interrupted_calls_change_nothing() {
-    let seeds = Tier::pick(20, 500, 5_000);
-    for seed in 0..seeds {
-        for way in (0..Way::ALL.len()).filter(|&way| Tier::pick(seed % turns(way) as u64 == 0, true, true)) {
-            for durability in 0..DURABILITIES.len() {
-                let case = Case { way, durability, failure: 2, repeat: Repeat::Once, number: seed };
-                let disk = case.disk();
+    let sweep = Sweep::new("short_and_interrupted_calls_change_nothing");
+    let count = Tier::pick(20, 500, 5_000);
+    for base in Case::bases(&sweep) {
+        for number in (0..count).filter(|&number| base.way().has_turn(number)) {
+            let case = Case { failure: 2, number, ..base };
+            sweep.case(case, |seed| {
+                let disk = case.way().disk();
                 disk.set_calls(Calls::Short { seed });
-                let run = catch_unwind(AssertUnwindSafe(|| {
-                    let mut run = Run::new(&disk, case.options());
-                    run.workload();
-                    assert!(run.db.is_some() && run.poisoned().is_none());
-                    let survivor = disk.crash(seed, CrashModel::Random(DirOrder::AnySubset));
-                    survivor.set_calls(Calls::Short { seed });
-                    check_survivor(&survivor, &run.options, run.ledger.clone(), true, seed);
-                }));
-                run.unwrap_or_else(|panic| {
-                    println!("short calls: way {way}, durability {durability}, seed {seed}");
-                    resume_unwind(panic)
-                });
-            }
+                let mut run = Run::new(&disk, &case);
+                run.workload();
+                assert!(run.db.is_some() && run.poisoned().is_none());
+                let survivor = disk.crash(seed, CrashModel::Random(DirOrder::AnySubset));
+                survivor.set_calls(Calls::Short { seed });
+                check_survivor(&survivor, &run.options, run.ledger.clone(), true, seed);
+            });
         }
     }
-    println!("{seeds} seeds, each in {} ways", Way::ALL.len() * DURABILITIES.len());
+    sweep.finish(Tier::pick(120, 12 * count, 12 * count));
 }
 
 /// Acknowledged when durable, in files of this size.

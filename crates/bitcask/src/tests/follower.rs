@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bitcask_testing::Sweep;
+
 use super::harness;
 use super::model::{Map, Stored};
 use super::story::{HOUR_US, NOW_US, Story, in_every_way};
@@ -270,7 +272,9 @@ fn an_older_manifest_and_another_store_are_refused() {
 
 #[test]
 fn whichever_call_of_a_refresh_fails_the_next_one_makes_it_good() {
-    in_every_way(|story| {
+    let sweep = Sweep::new("whichever_call_of_a_refresh_fails_the_next_one_makes_it_good");
+    for (number, way) in Way::numbered(&sweep) {
+        let story = Story::new(way);
         for n in 0..20 {
             story.put(&format!("key{n}"), "1");
         }
@@ -290,26 +294,30 @@ fn whichever_call_of_a_refresh_fails_the_next_one_makes_it_good() {
             writer.merge().unwrap();
             writer.put("key19", "2").unwrap();
         };
-        for call in 0.. {
-            let disk = before.kill();
-            let follower = harness::open(&disk, &story.clock, &Options::read_only()).unwrap();
-            let old = follower.snapshot();
-            change(&disk);
-            disk.inject(disk.operations() + call, |_| true, Failure::Os(5), Repeat::Once);
-            let outcome = follower.refresh();
-            let fired = disk.faults_fired();
-            disk.clear_faults();
-            if outcome.is_err() {
-                assert!(follower.refresh().unwrap(), "call {call}");
-            }
-            assert_eq!(Map::of(&follower), map(&expected), "call {call}");
-            assert_eq!(Map::of_snapshot(&old).len(), 20);
-            if fired == 0 {
+        for call in 0..200 {
+            let fired = sweep.case(format!("{number}-{call}"), |_| {
+                let disk = before.kill();
+                let follower = harness::open(&disk, &story.clock, &Options::read_only()).unwrap();
+                let old = follower.snapshot();
+                change(&disk);
+                disk.inject(disk.operations() + call, |_| true, Failure::Os(5), Repeat::Once);
+                let outcome = follower.refresh();
+                let fired = disk.faults_fired();
+                disk.clear_faults();
+                if outcome.is_err() {
+                    assert!(follower.refresh().unwrap());
+                }
+                assert_eq!(Map::of(&follower), map(&expected));
+                assert_eq!(Map::of_snapshot(&old).len(), 20);
+                fired
+            });
+            if fired == Some(0) {
                 assert!(call > 10, "{call}");
                 break;
             }
         }
-    });
+    }
+    sweep.finish(50);
 }
 
 fn options(story: &Story) -> Options {

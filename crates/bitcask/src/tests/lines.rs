@@ -1,5 +1,7 @@
 //! Whole lines of text files taken out, put in again, swapped: no answer is wrong, and what changes anything is noticed.
 
+use bitcask_testing::Sweep;
+
 use super::ledger::{self, STORE, State};
 use super::ways::Way;
 use crate::vfs::DirAccess;
@@ -70,7 +72,7 @@ fn judge(disk: &SimDisk, file: &str, lines: &[&[u8]], state: &State, message: &s
 }
 
 /// Every change of lines of the file with this number. Its last line, and its first ones with the header, stay.
-fn change_lines(way: Way, number: u64) {
+fn change_lines(sweep: &Sweep, way: Way, number: u64) {
     let (disk, state) = sample(way);
     let file = &way.file(number);
     let content = disk.read_file(file);
@@ -92,36 +94,52 @@ fn change_lines(way: Way, number: u64) {
                 outcome == Outcome::Harmless && without_markers(&changed) == without_markers(&lines);
             assert!(is_reported || is_nothing, "{message}: verify says nothing");
         };
-        let mut without = lines.clone();
-        without.remove(at);
-        check(without, "taken out");
+        let name = |what: &str| format!("{}-{at}-{what}", way_number(way));
+        sweep.case(name("out"), |_| {
+            let mut without = lines.clone();
+            without.remove(at);
+            check(without, "taken out");
+        });
         for to in header_lines + 1..lines.len() {
-            let mut twice = lines.clone();
-            twice.insert(to, lines[at]);
-            check(twice, "put in again");
+            sweep.case(name(&format!("again-{to}")), |_| {
+                let mut twice = lines.clone();
+                twice.insert(to, lines[at]);
+                check(twice, "put in again");
+            });
         }
         for other in header_lines + 1..lines.len() - 1 {
-            let mut swapped = lines.clone();
-            swapped.swap(at, other);
-            check(swapped, "swapped");
+            sweep.case(name(&format!("swapped-{other}")), |_| {
+                let mut swapped = lines.clone();
+                swapped.swap(at, other);
+                check(swapped, "swapped");
+            });
         }
     }
+}
+
+fn way_number(way: Way) -> usize {
+    Way::ALL.into_iter().position(|other| other == way).unwrap()
 }
 
 #[test]
 fn lines_of_a_file_without_a_footer_in_the_wrong_place_give_no_wrong_answer() {
+    let sweep = Sweep::new("lines_of_a_file_without_a_footer_in_the_wrong_place_give_no_wrong_answer");
     for way in [Way::JSON, Way::CSV] {
         let (disk, _) = sample(way);
         let written = disk.files().into_iter().filter(|name| name.ends_with(".hint")).count() as u64;
-        change_lines(way, written + 1);
+        change_lines(&sweep, way, written + 1);
     }
+    sweep.finish(100);
 }
 
 #[test]
 fn lines_of_a_complete_file_in_the_wrong_place_are_reported_and_give_no_wrong_answer() {
+    let sweep =
+        Sweep::new("lines_of_a_complete_file_in_the_wrong_place_are_reported_and_give_no_wrong_answer");
     for way in [Way::JSON, Way::CSV] {
-        change_lines(way, 1);
+        change_lines(&sweep, way, 1);
     }
+    sweep.finish(200);
 }
 
 /// A damaged line is named by its number, where it is met.

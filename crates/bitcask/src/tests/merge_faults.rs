@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
-use super::harness::{self};
+use super::harness;
 use super::model::{Map, Stored};
 use super::ways::{Way, is_data_file};
 use crate::expiry::to_time;
@@ -72,10 +72,20 @@ fn merge(db: &Bitcask) -> Result<MergeReport> {
     })
 }
 
+/// How many calls a merge makes.
+fn calls_of_merge(sample: &SimDisk, way: Way) -> u64 {
+    let disk = sample.fork();
+    let db = open(&disk, way);
+    let _ = map_of(&db);
+    let first = disk.operations();
+    merge(&db).unwrap();
+    disk.operations() - first
+}
+
 /// What became of a merge of which a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It has fewer calls than that.
+    /// It has no call of the kind that can fail so from there on.
     NotHit,
     Goes,
     Poisoned,
@@ -91,7 +101,7 @@ fn check_files(disk: &SimDisk, db: &Bitcask, failed: &Operation) {
 }
 
 /// Opens `sample`, lets call `number` of a merge fail, and checks what follows.
-fn fail_one(sample: &SimDisk, way: Way, number: u64, failure: Failure, repeat: Repeat) -> Outcome {
+fn fail_one(sample: &SimDisk, way: Way, number: u64, failure: Failure, repeat: Repeat, seed: u64) -> Outcome {
     let disk = sample.fork();
     let db = open(&disk, way);
     let mut expected = map_of(&db);
@@ -104,8 +114,7 @@ fn fail_one(sample: &SimDisk, way: Way, number: u64, failure: Failure, repeat: R
     let failed = disk.trace().into_iter().find(|operation| operation.number >= first + number);
     disk.clear_faults();
     if !hit {
-        // A call of another kind than this failure has.
-        return if failed.is_some() { Outcome::Goes } else { Outcome::NotHit };
+        return Outcome::NotHit;
     }
     let failed = failed.expect("the trace has the call");
     if let Err(error) = &merged {
@@ -125,7 +134,7 @@ fn fail_one(sample: &SimDisk, way: Way, number: u64, failure: Failure, repeat: R
         check_files(&disk, &db, &failed);
     }
     for model in [CrashModel::Clean, CrashModel::Random(DirOrder::AnySubset)] {
-        let left = disk.crash(number, model);
+        let left = disk.crash(seed, model);
         assert_eq!(map_of(&open(&left, way)), expected, "{failed}: after a power cut");
         harness::check_sound(&left);
     }
@@ -161,24 +170,28 @@ fn whichever_call_of_a_merge_fails_no_answer_changes_and_the_store_goes_on() {
     const EIO: Failure = Failure::Os(5);
     const ENOSPC: Failure = Failure::Os(28);
     const EMFILE: Failure = Failure::Os(24);
+    let sweep = Sweep::new("whichever_call_of_a_merge_fails_no_answer_changes_and_the_store_goes_on");
     let (mut goes, mut poisoned) = (0_u64, 0_u64);
-    for way in Way::ALL {
+    for (number, way) in Way::numbered(&sweep) {
         let sample = sample(way);
         for (turn, failure) in (0..).zip([EIO, ENOSPC, EMFILE, Failure::Map]) {
             for repeat in [Repeat::Once, Repeat::Forever] {
                 let step = Tier::pick(7, 1, 1);
-                for number in (turn % step..).step_by(usize::try_from(step).unwrap()) {
-                    match fail_one(&sample, way, number, failure, repeat) {
-                        Outcome::NotHit => break,
-                        Outcome::Goes => goes += 1,
-                        Outcome::Poisoned => poisoned += 1,
-                    }
+                let first = (sweep.seed_of(number) + turn) % step;
+                for call in (first..calls_of_merge(&sample, way)).step_by(usize::try_from(step).unwrap()) {
+                    let is_forever = u8::from(repeat == Repeat::Forever);
+                    let outcome = sweep.case(format!("{number}-{turn}-{is_forever}-{call}"), |seed| {
+                        fail_one(&sample, way, call, failure, repeat, seed)
+                    });
+                    goes += u64::from(outcome == Some(Outcome::Goes));
+                    poisoned += u64::from(outcome == Some(Outcome::Poisoned));
                 }
             }
         }
     }
     println!("{goes} stores went on, {poisoned} were poisoned");
-    assert!(goes > poisoned && poisoned > 0);
+    assert!(!sweep.is_whole() || goes > poisoned && poisoned > 0);
+    sweep.finish(Tier::pick(600, 4_000, 4_000));
 }
 
 /// Nothing was acknowledged for what is in an output, so a failed sync of it is no reason to give up.
@@ -199,7 +212,7 @@ fn an_output_that_cannot_be_synced_ends_the_merge_and_poisons_nothing() {
         let numbers: Vec<u64> = syncs.map(|operation| operation.number - first).collect();
         assert!(!numbers.is_empty());
         for number in numbers {
-            assert_eq!(fail_one(&sample, way, number, Failure::Os(5), Repeat::Once), Outcome::Goes);
+            assert_eq!(fail_one(&sample, way, number, Failure::Os(5), Repeat::Once, number), Outcome::Goes);
         }
     }
 }

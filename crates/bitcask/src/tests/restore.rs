@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
 use super::harness::Crash;
 use super::ledger::{self, STORE, State};
@@ -127,47 +127,59 @@ fn progress_counts_each_byte_when_it_is_copied_and_when_it_is_checked() {
 /// Unlike in a store at work, no end of a backup can be lost unnoticed: its last file claims all before, and holds nothing.
 #[test]
 fn a_backup_with_any_bit_flipped_or_any_file_cut_is_refused_or_restored_whole() {
+    let sweep = Sweep::new("a_backup_with_any_bit_flipped_or_any_file_cut_is_refused_or_restored_whole");
     let (mut cases, mut refused) = (0_u64, 0_u64);
-    for way in Way::ALL {
+    for (number, way) in Way::numbered(&sweep) {
         let (sample, state) = sample(way);
-        let mut judge = |disk: &SimDisk, what: &str| {
-            cases += 1;
-            match restore(disk) {
-                Ok(_) => assert_eq!(state_at(disk, RESTORED).unwrap(), state, "{what}"),
-                Err(error) => {
-                    refused += 1;
+        let mut judge = |case: String, damage: &dyn Fn(&SimDisk), may_be_no_store: bool| {
+            let is_refused = sweep.case(case, |_| {
+                let disk = sample.fork();
+                damage(&disk);
+                let restored = restore(&disk);
+                if let Err(error) = &restored {
                     let names_the_file = matches!(
                         error,
                         Error::Corruption { .. } | Error::Newer { .. } | Error::ForeignFile { .. }
                     );
-                    assert!(names_the_file || what.contains("MANIFEST"), "{what}: {error}");
-                    assert_nothing_left(disk, what);
+                    assert!(names_the_file || may_be_no_store, "{error}");
+                    assert_nothing_left(&disk, "after damage");
+                } else {
+                    assert_eq!(state_at(&disk, RESTORED).unwrap(), state);
                 }
-            }
+                restored.is_err()
+            });
+            cases += 1;
+            refused += u64::from(is_refused == Some(true));
         };
-        for file in files_in(&sample, BACKUP) {
+        for (index, file) in files_in(&sample, BACKUP).into_iter().enumerate() {
             let bytes = sample.read_file(&file);
+            let may_be_no_store = file.ends_with("MANIFEST");
             let needed = !["LOCK", "BACKUP"].iter().any(|name| file.ends_with(name));
-            for byte in (0..bytes.len()).step_by(if needed { Tier::pick(5, 1, 1) } else { 1 }) {
-                let disk = sample.fork();
-                disk.flip_bit(&file, (byte * 8 + byte % 8) as u64);
-                judge(&disk, &format!("{way:?}: a bit of byte {byte} of {file}"));
-                let disk = sample.fork();
-                disk.write_file(&file, &bytes[..byte]);
-                judge(&disk, &format!("{way:?}: {file} cut to {byte} bytes"));
+            let step = if needed { Tier::pick(5, 1, 1) } else { 1 };
+            let first = usize::try_from(sweep.seed_of(index as u64)).unwrap() % step;
+            for byte in (first..bytes.len()).step_by(step) {
+                let bit = (byte * 8 + byte % 8) as u64;
+                judge(
+                    format!("{number}-{index}-flip-{bit}"),
+                    &|disk| disk.flip_bit(&file, bit),
+                    may_be_no_store,
+                );
+                let cut = |disk: &SimDisk| disk.write_file(&file, &bytes[..byte]);
+                judge(format!("{number}-{index}-cut-{byte}"), &cut, may_be_no_store);
             }
-            let disk = sample.fork();
-            disk.remove_file(&file);
-            judge(&disk, &format!("{way:?}: {file} missing, MANIFEST or not"));
+            judge(format!("{number}-{index}-missing"), &|disk| disk.remove_file(&file), may_be_no_store);
         }
     }
-    println!("{cases} cases, {refused} refused");
-    assert!(refused > cases / 2);
+    println!("{refused} of {cases} refused");
+    assert!(!sweep.is_whole() || refused > cases / 2);
+    sweep.finish(Tier::pick(8_000, 40_000, 40_000));
 }
 
 #[test]
 fn a_crash_at_any_moment_leaves_a_whole_store_or_none() {
-    for way in Way::ALL {
+    let sweep = Sweep::new("a_crash_at_any_moment_leaves_a_whole_store_or_none");
+    let crashes_each = Crash::COUNT * Tier::pick(1, 8, 40);
+    for (number, way) in Way::numbered(&sweep) {
         let (disk, state) = sample(way);
         disk.keep_snapshots();
         restore(&disk).unwrap();
@@ -175,29 +187,35 @@ fn a_crash_at_any_moment_leaves_a_whole_store_or_none() {
         moments.push((disk.operations(), disk.fork()));
         let (mut none, mut whole) = (0, 0);
         for (operation, moment) in &moments {
-            for crash in 0..Crash::COUNT * Tier::pick(1, 8, 40) {
-                let left = Crash::number(crash).strike(moment, &mut Random::new(operation * 100 + crash));
-                let what = format!("{way:?}, crash {crash} before {operation}");
-                match open_at(&left, RESTORED, Options::read_only()) {
-                    Ok(db) => {
-                        assert_eq!(ledger::read_all(&db, keys()).unwrap(), state, "{what}");
-                        assert_eq!(state_at(&left, RESTORED).unwrap(), state, "{what}");
-                        whole += 1;
+            for crash in 0..crashes_each {
+                let is_whole = sweep.case(format!("{number}-{operation}-{crash}"), |seed| {
+                    let left = Crash::number(crash).strike(moment, &mut Random::new(seed));
+                    match open_at(&left, RESTORED, Options::read_only()) {
+                        Ok(db) => {
+                            assert_eq!(ledger::read_all(&db, keys()).unwrap(), state);
+                            assert_eq!(state_at(&left, RESTORED).unwrap(), state);
+                            true
+                        }
+                        Err(error) => {
+                            assert!(matches!(error, Error::NotAStore { .. }), "{error}");
+                            false
+                        }
                     }
-                    Err(error) => {
-                        assert!(matches!(error, Error::NotAStore { .. }), "{what}: {error}");
-                        none += 1;
-                    }
-                }
+                });
+                none += u64::from(is_whole == Some(false));
+                whole += u64::from(is_whole == Some(true));
             }
         }
-        assert!(none > 20 && whole >= Crash::COUNT, "{none} {whole}");
+        assert!(!sweep.is_whole() || none > 20 && whole >= Crash::COUNT, "{none} {whole}");
     }
+    sweep.finish(100 * crashes_each);
 }
 
 #[test]
 fn whichever_call_fails_nothing_is_left_that_looks_like_a_store() {
-    for way in Way::ALL {
+    let sweep = Sweep::new("whichever_call_fails_nothing_is_left_that_looks_like_a_store");
+    let failures = [Failure::Os(5), Failure::Os(28), Failure::Os(13)];
+    for (number, way) in Way::numbered(&sweep) {
         let (sample, state) = sample(way);
         let calls = {
             let disk = sample.fork();
@@ -207,22 +225,24 @@ fn whichever_call_fails_nothing_is_left_that_looks_like_a_store() {
         };
         let mut failed = 0;
         for call in 0..calls {
-            let disk = sample.fork();
-            let failure =
-                [Failure::Os(5), Failure::Os(28), Failure::Os(13)][usize::try_from(call % 3).unwrap()];
-            disk.fail_at(disk.operations() + call, failure, Repeat::Once);
-            let what = format!("{way:?}, call {call}, {failure:?}");
-            match restore(&disk) {
-                Ok(_) => assert_eq!(state_at(&disk, RESTORED).unwrap(), state, "{what}"),
-                Err(error) => {
-                    failed += 1;
-                    assert!(matches!(error, Error::Io { .. } | Error::NotAStore { .. }), "{what}: {error}");
-                    assert_nothing_left(&disk, &what);
-                    restore(&disk).unwrap();
-                    assert_eq!(state_at(&disk, RESTORED).unwrap(), state, "{what}");
-                }
+            for turn in 0..Tier::pick(1, 3, 3) {
+                let failure = failures[usize::try_from((call + turn) % 3).unwrap()];
+                let has_failed = sweep.case(format!("{number}-{call}-{turn}"), |_| {
+                    let disk = sample.fork();
+                    disk.fail_at(disk.operations() + call, failure, Repeat::Once);
+                    let restored = restore(&disk);
+                    if let Err(error) = &restored {
+                        assert!(matches!(error, Error::Io { .. } | Error::NotAStore { .. }), "{error}");
+                        assert_nothing_left(&disk, "after an error");
+                        restore(&disk).unwrap();
+                    }
+                    assert_eq!(state_at(&disk, RESTORED).unwrap(), state);
+                    restored.is_err()
+                });
+                failed += u64::from(has_failed == Some(true));
             }
         }
-        assert!(failed > calls / 2, "{failed} of {calls}");
+        assert!(!sweep.is_whole() || failed > calls / 2, "{failed} of {calls}");
     }
+    sweep.finish(400);
 }

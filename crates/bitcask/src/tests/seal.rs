@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
 use super::harness::{Crash, check_sound};
 use super::ledger::{self, STORE, State};
@@ -308,89 +308,109 @@ fn a_file_whose_end_is_in_doubt_is_not_sealed() {
     }
 }
 
-/// What a sealing that was cut short or failed leaves: the store as it was edited, or as it is sealed.
-fn check_left(
-    left: &SimDisk,
+/// A store with one line edited by hand.
+struct Edited {
     way: Way,
-    file: &str,
+    disk: SimDisk,
+    file: String,
     line: u64,
-    bytes: &[u8],
-    expected: &State,
-    what: &str,
-) -> bool {
-    let listed = edited(left);
-    if listed.is_empty() {
-        assert_eq!(left.read_file(&format!("{file}.damaged")), bytes, "{what}");
-    } else {
-        assert_eq!(left.read_file(file), bytes, "{what}");
-        seal(left, file, &[line]).unwrap_or_else(|error| panic!("{what}: {error}"));
+    /// The file as it was edited.
+    bytes: Vec<u8>,
+    /// What the store holds once the line is sealed.
+    expected: State,
+}
+
+impl Edited {
+    /// Edits the line that holds `old`.
+    fn new(way: Way, sample: &SimDisk, state: &State, old: &str) -> Self {
+        let disk = sample.fork();
+        let (file, line) = edit(&disk, old, "edited by hand");
+        let (bytes, expected) = (disk.read_file(&file), replaced(state, old, "edited by hand"));
+        Self { way, disk, file, line, bytes, expected }
     }
-    check(left, way, expected, what);
-    listed.is_empty()
+
+    fn seal(&self, disk: &SimDisk) -> Result<Vec<EditedLine>> {
+        seal(disk, &self.file, &[self.line])
+    }
+
+    /// What a sealing that was cut short or failed leaves: the store as it was edited, or as it is sealed. Returns whether
+    /// it is sealed.
+    fn check_left(&self, left: &SimDisk) -> bool {
+        let listed = edited(left);
+        if listed.is_empty() {
+            assert_eq!(left.read_file(&format!("{}.damaged", self.file)), self.bytes);
+        } else {
+            assert_eq!(left.read_file(&self.file), self.bytes);
+            self.seal(left).unwrap();
+        }
+        check(left, self.way, &self.expected, "after sealing again");
+        listed.is_empty()
+    }
 }
 
 #[test]
 fn a_crash_at_any_moment_of_a_sealing_leaves_the_edited_file_or_the_sealed_one() {
-    let mut cases = 0;
-    for way in WAYS {
+    let sweep = Sweep::new("a_crash_at_any_moment_of_a_sealing_leaves_the_edited_file_or_the_sealed_one");
+    let crashes_each = Crash::COUNT * Tier::pick(3, 10, 40);
+    for (number, way) in (0..).zip(WAYS).filter(|&(number, _)| sweep.wants(number)) {
         let (sample, state) = sample(way);
+        let sample = sample.crash(0, CrashModel::KeepAll);
         // One in the first file, and one in the last.
-        for old in [state.values().min().unwrap(), state.values().max().unwrap()] {
-            let disk = sample.crash(0, CrashModel::KeepAll);
-            let (file, line) = edit(&disk, old, "edited by hand");
-            let bytes = disk.read_file(&file);
-            let expected = replaced(&state, old, "edited by hand");
+        for (place, old) in
+            [state.values().min().unwrap(), state.values().max().unwrap()].into_iter().enumerate()
+        {
+            let it = Edited::new(way, &sample, &state, old);
+            let disk = it.disk.fork();
             disk.keep_snapshots();
-            seal(&disk, &file, &[line]).unwrap();
+            it.seal(&disk).unwrap();
             let mut moments = disk.take_snapshots();
             moments.push((disk.operations(), disk.fork()));
             let mut sealed = 0;
             for (operation, moment) in &moments {
-                for crash in 0..Crash::COUNT * Tier::pick(3, 10, 40) {
-                    let left = Crash::number(crash).strike(moment, &mut Random::new(operation * 100 + crash));
-                    let what = format!("{file}, crash {crash} before {operation}");
-                    sealed += u64::from(check_left(&left, way, &file, line, &bytes, &expected, &what));
-                    cases += 1;
+                for crash in 0..crashes_each {
+                    let is_sealed = sweep.case(format!("{number}-{place}-{operation}-{crash}"), |seed| {
+                        it.check_left(&Crash::number(crash).strike(moment, &mut Random::new(seed)))
+                    });
+                    sealed += u64::from(is_sealed == Some(true));
                 }
             }
-            assert!(
-                sealed >= Crash::COUNT
-                    && sealed < moments.len() as u64 * Crash::COUNT * Tier::pick(3, 10, 40)
-            );
+            let all = moments.len() as u64 * crashes_each;
+            assert!(!sweep.is_whole() || sealed >= Crash::COUNT && sealed < all, "{sealed} of {all}");
         }
     }
-    println!("{cases} cases");
-    assert!(cases > 300, "{cases}");
+    sweep.finish(50 * crashes_each);
 }
 
 #[test]
 fn whichever_call_of_a_sealing_fails_nothing_is_lost() {
-    for way in WAYS {
+    let sweep = Sweep::new("whichever_call_of_a_sealing_fails_nothing_is_lost");
+    for (number, way) in (0..).zip(WAYS).filter(|&(number, _)| sweep.wants(number)) {
         let (sample, state) = sample(way);
-        let old = state.values().max().unwrap();
-        let (file, line) = edit(&sample, old, "edited by hand");
-        let bytes = sample.read_file(&file);
-        let expected = replaced(&state, old, "edited by hand");
+        let it = Edited::new(way, &sample, &state, state.values().max().unwrap());
         let calls = {
-            let disk = sample.fork();
+            let disk = it.disk.fork();
             let before = disk.operations();
-            seal(&disk, &file, &[line]).unwrap();
+            it.seal(&disk).unwrap();
             disk.operations() - before
         };
         let mut failed = 0;
         for call in 0..calls {
             // EIO, and a full disk.
             for code in [5, 28] {
-                let disk = sample.fork();
-                disk.fail_at(disk.operations() + call, Failure::Os(code), Repeat::Once);
-                let result = seal(&disk, &file, &[line]);
-                disk.clear_faults();
-                failed += u64::from(result.is_err());
-                check_left(&disk, way, &file, line, &bytes, &expected, &format!("{file}, call {call}"));
+                let has_failed = sweep.case(format!("{number}-{call}-{code}"), |_| {
+                    let disk = it.disk.fork();
+                    disk.fail_at(disk.operations() + call, Failure::Os(code), Repeat::Once);
+                    let result = it.seal(&disk);
+                    disk.clear_faults();
+                    it.check_left(&disk);
+                    result.is_err()
+                });
+                failed += u64::from(has_failed == Some(true));
             }
         }
-        assert!(failed > calls, "{failed} of {calls}");
+        assert!(!sweep.is_whole() || failed > calls, "{failed} of {calls}");
     }
+    sweep.finish(100);
 }
 
 /// The checksum of a compressed value is made anew with the line, so nothing else would tell that it is none.

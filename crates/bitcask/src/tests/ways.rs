@@ -1,6 +1,6 @@
 //! The ways in which the stores of these tests work: how bytes are moved, and how records are written.
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Sweep, Tier};
 
 use crate::file::layout::{self, Name};
 use crate::format::position::FileId;
@@ -29,6 +29,11 @@ impl Way {
 
     /// The ways that take turns where there is not the time for all of them: those that write by system calls.
     const IN_TURN: [Self; 3] = [Self::SYSCALL, Self::JSON, Self::CSV];
+
+    /// The ways that a sweep wants, each with the number that the names of its cases begin with.
+    pub(super) fn numbered(sweep: &Sweep) -> impl Iterator<Item = (u64, Self)> {
+        (0..).zip(Self::ALL).filter(|&(number, _)| sweep.wants(number))
+    }
 
     /// How many ways take turns with this one, and when its turn is: each alone, but with every commit.
     pub(super) fn turn(self) -> (u64, u64) {
