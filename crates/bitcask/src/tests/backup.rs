@@ -14,19 +14,19 @@ use crate::vfs::DirAccess;
 use crate::vfs::sim::{CrashModel, DirOrder, Failure, OpKind, Random, Repeat, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Error, Options, RestoreReport, Result, verify};
 
-const BACKUP: &str = "backup";
+pub(super) const BACKUP: &str = "backup";
 const KEYS: usize = 12;
 
 fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key{n}"))
 }
 
-fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
+pub(super) fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
     let clock = Arc::new(SimClock::new(1_000_000));
     Bitcask::open_on(&*disk.vfs(), clock, Path::new(path), options.maintenance(Maintenance::Callers))
 }
 
-fn backup(db: &Bitcask, disk: &SimDisk) -> Result<BackupReport> {
+pub(super) fn backup(db: &Bitcask, disk: &SimDisk) -> Result<BackupReport> {
     backup_to(db, disk, BACKUP)
 }
 
@@ -54,12 +54,12 @@ fn write(db: &Bitcask, state: &mut State, numbers: std::ops::Range<usize>) {
 }
 
 /// What a directory holds when it is opened to be read.
-fn state_at(disk: &SimDisk, path: &str) -> Result<State> {
+pub(super) fn state_at(disk: &SimDisk, path: &str) -> Result<State> {
     ledger::read_all(&open_at(disk, path, Options::read_only())?, keys())
 }
 
 /// The files of one directory, with their bytes.
-fn content(disk: &SimDisk, path: &str) -> Vec<(String, Vec<u8>)> {
+pub(super) fn content(disk: &SimDisk, path: &str) -> Vec<(String, Vec<u8>)> {
     let prefix = format!("{path}/");
     let names = disk.files().into_iter().filter(|name| match path == STORE {
         true => !name.contains('/'),
@@ -399,16 +399,16 @@ fn a_log_that_ends_in_a_complete_file_is_backed_up_with_a_file_of_its_own_behind
 }
 
 /// A store with a first backup and writes behind it, on a disk that is about to see a second backup.
-struct Second {
+pub(super) struct Second {
     way: Way,
-    disk: SimDisk,
-    db: Bitcask,
-    old: Option<State>,
-    new: State,
+    pub(super) disk: SimDisk,
+    pub(super) db: Bitcask,
+    pub(super) old: Option<State>,
+    pub(super) new: State,
 }
 
 impl Second {
-    fn new(way: Way, has_first: bool) -> Self {
+    pub(super) fn new(way: Way, has_first: bool) -> Self {
         let disk = way.disk();
         let db = open_at(&disk, STORE, way.small_files()).unwrap();
         let mut state = State::new();
@@ -427,7 +427,7 @@ impl Second {
 
     /// The target is the backup before, the new one, or says that it is not finished; in any case the next backup
     /// makes it whole, and so it does where the store is.
-    fn check(&self, left: &SimDisk, what: &str) -> Outcome {
+    pub(super) fn check(&self, left: &SimDisk, what: &str) -> Outcome {
         let outcome = match state_at(left, BACKUP) {
             Ok(state) => {
                 assert_sound(left, BACKUP);
@@ -462,7 +462,7 @@ impl Second {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Old,
     New,
     Unfinished,

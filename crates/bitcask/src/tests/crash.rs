@@ -115,7 +115,7 @@ fn sweep_recoveries(test: &'static str, way: Way) {
 
 /// Crashes, and then `width` times at some moment of the recovery from that, and so on `deep` times. Returns how
 /// many crashes it tried.
-fn crash_in_recovery(
+pub(super) fn crash_in_recovery(
     workload: &Workload,
     disk: &SimDisk,
     bounds: Bounds,

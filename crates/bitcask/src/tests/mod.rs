@@ -26,6 +26,7 @@ mod merge;
 mod merge_faults;
 mod merge_rules;
 mod model;
+mod nested;
 mod regressions;
 mod repair;
 mod restore;

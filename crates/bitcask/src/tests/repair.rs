@@ -20,11 +20,11 @@ use crate::{
 const SALVAGED: &str = "salvaged";
 const KEYS: usize = 14;
 
-fn keys() -> impl Iterator<Item = String> {
+pub(super) fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key{n}"))
 }
 
-fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
+pub(super) fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
     let clock = Arc::new(SimClock::new(1_000_000));
     Bitcask::open_on(&*disk.vfs(), clock, Path::new(path), options.maintenance(Maintenance::Callers))
 }
@@ -33,7 +33,7 @@ fn repair(disk: &SimDisk, how: &Repair) -> Result<RepairReport> {
     repair_at(disk, STORE, how)
 }
 
-fn repair_at(disk: &SimDisk, path: &str, how: &Repair) -> Result<RepairReport> {
+pub(super) fn repair_at(disk: &SimDisk, path: &str, how: &Repair) -> Result<RepairReport> {
     repair_on(&*disk.vfs(), Arc::new(SimClock::new(1_000_000)), Path::new(path), how, &mut |_| ())
 }
 
@@ -41,7 +41,7 @@ fn salvage() -> Repair {
     Repair::Salvage(PathBuf::from(SALVAGED))
 }
 
-fn state_at(disk: &SimDisk, path: &str) -> State {
+pub(super) fn state_at(disk: &SimDisk, path: &str) -> State {
     ledger::read_all(&open_at(disk, path, Options::new()).unwrap(), keys()).unwrap()
 }
 
@@ -60,7 +60,7 @@ fn write(db: &Bitcask, state: &mut State, numbers: Range<usize>) {
 }
 
 /// A store of several files, closed, and what it holds; with a merge output among them if wanted.
-fn sample(way: Way, is_merged: bool) -> (SimDisk, State) {
+pub(super) fn sample(way: Way, is_merged: bool) -> (SimDisk, State) {
     let disk = way.disk();
     let mut state = State::new();
     let db = open_at(&disk, STORE, way.small_files()).unwrap();
@@ -152,20 +152,25 @@ fn what_writes_is_kept_out_by_the_lock_and_what_only_reads_is_not() {
     }
 }
 
+/// A store of which a part of the last write is missing, and what else it holds.
+pub(super) fn torn(way: Way) -> (SimDisk, State) {
+    let disk = way.disk();
+    let db = open_at(&disk, STORE, way.small_files()).unwrap();
+    let mut state = State::new();
+    write(&db, &mut state, 0..20);
+    db.put("key0", "the last write, of which a part is missing").unwrap();
+    let left = disk.crash(0, CrashModel::KeepAll);
+    let (name, at) = value_place(&left, "the last write");
+    let mut bytes = left.read_file(&name);
+    bytes[usize::try_from(at).unwrap() + 20..].fill(0);
+    left.write_file(&name, &bytes);
+    (left, state)
+}
+
 #[test]
 fn a_torn_tail_is_reported_then_cut() {
     for way in Way::ALL {
-        let disk = way.disk();
-        let db = open_at(&disk, STORE, way.small_files()).unwrap();
-        let mut state = State::new();
-        write(&db, &mut state, 0..20);
-        let whole = state.clone();
-        db.put("key0", "the last write, of which a part is missing").unwrap();
-        let left = disk.crash(0, CrashModel::KeepAll);
-        let (name, at) = value_place(&left, "the last write");
-        let mut bytes = left.read_file(&name);
-        bytes[usize::try_from(at).unwrap() + 20..].fill(0);
-        left.write_file(&name, &bytes);
+        let (left, whole) = torn(way);
         let before = content(&left);
         let found = repair(&left, &Repair::Report).unwrap();
         assert_eq!((&found.damage[..], &found.remedies[..]), (&[][..], &[Remedy::CutTail][..]));

@@ -13,34 +13,34 @@ use crate::options::Maintenance;
 use crate::vfs::sim::{Failure, OpKind, Random, Repeat, SimClock, SimDisk};
 use crate::{Bitcask, Durability, Error, Options, RestoreReport, Result};
 
-const BACKUP: &str = "backup";
-const RESTORED: &str = "restored";
+pub(super) const BACKUP: &str = "backup";
+pub(super) const RESTORED: &str = "restored";
 const KEYS: usize = 9;
 
-fn keys() -> impl Iterator<Item = String> {
+pub(super) fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key{n}"))
 }
 
-fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
+pub(super) fn open_at(disk: &SimDisk, path: &str, options: Options) -> Result<Bitcask> {
     let clock = Arc::new(SimClock::new(1_000_000));
     Bitcask::open_on(&*disk.vfs(), clock, Path::new(path), options.maintenance(Maintenance::Callers))
 }
 
-fn restore(disk: &SimDisk) -> Result<RestoreReport> {
+pub(super) fn restore(disk: &SimDisk) -> Result<RestoreReport> {
     restore_on(&*disk.vfs(), Path::new(BACKUP), Path::new(RESTORED), &mut |_| ())
 }
 
-fn state_at(disk: &SimDisk, path: &str) -> Result<State> {
+pub(super) fn state_at(disk: &SimDisk, path: &str) -> Result<State> {
     ledger::read_all(&open_at(disk, path, Options::new().durability(Durability::Os))?, keys())
 }
 
-fn files_in(disk: &SimDisk, path: &str) -> Vec<String> {
+pub(super) fn files_in(disk: &SimDisk, path: &str) -> Vec<String> {
     let prefix = format!("{path}/");
     disk.files().into_iter().filter(|name| name.starts_with(&prefix)).collect()
 }
 
 /// A disk with a backup of a few files that shares nothing with a store, and what it holds.
-fn sample(way: Way) -> (SimDisk, State) {
+pub(super) fn sample(way: Way) -> (SimDisk, State) {
     let disk = way.disk();
     let mut state = State::new();
     let db = open_at(&disk, STORE, way.small_files()).unwrap();

@@ -12,19 +12,19 @@ use crate::vfs::sim::{CrashModel, Failure, Random, Repeat, SimClock, SimDisk};
 use crate::{Compression, Durability, EditedLine, Error, Options, Remedy, Repair, Result};
 
 const KEYS: usize = 7;
-const WAYS: [Way; 2] = [Way::JSON, Way::CSV];
+pub(super) const WAYS: [Way; 2] = [Way::JSON, Way::CSV];
 
 fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key{n}"))
 }
 
-fn options(way: Way) -> Options {
+pub(super) fn options(way: Way) -> Options {
     way.options().max_file_size(1200).durability(Durability::Os)
 }
 
 /// A closed store of several files with markers and batches, the last file without a footer; one is a merge's output.
 /// Each value is there once.
-fn sample(way: Way) -> (SimDisk, State) {
+pub(super) fn sample(way: Way) -> (SimDisk, State) {
     let disk = way.disk();
     let db = ledger::open(&disk, &options(way)).unwrap();
     db.put("key6", "never written again").unwrap();
@@ -54,7 +54,7 @@ fn sample(way: Way) -> (SimDisk, State) {
     (disk, state)
 }
 
-fn edited(disk: &SimDisk) -> Vec<EditedLine> {
+pub(super) fn edited(disk: &SimDisk) -> Vec<EditedLine> {
     edited_lines_on(&*disk.vfs(), Path::new(STORE)).unwrap()
 }
 
@@ -309,9 +309,9 @@ fn a_file_whose_end_is_in_doubt_is_not_sealed() {
 }
 
 /// A store with one line edited by hand.
-struct Edited {
+pub(super) struct Edited {
     way: Way,
-    disk: SimDisk,
+    pub(super) disk: SimDisk,
     file: String,
     line: u64,
     /// The file as it was edited.
@@ -322,20 +322,20 @@ struct Edited {
 
 impl Edited {
     /// Edits the line that holds `old`.
-    fn new(way: Way, sample: &SimDisk, state: &State, old: &str) -> Self {
+    pub(super) fn new(way: Way, sample: &SimDisk, state: &State, old: &str) -> Self {
         let disk = sample.fork();
         let (file, line) = edit(&disk, old, "edited by hand");
         let (bytes, expected) = (disk.read_file(&file), replaced(state, old, "edited by hand"));
         Self { way, disk, file, line, bytes, expected }
     }
 
-    fn seal(&self, disk: &SimDisk) -> Result<Vec<EditedLine>> {
+    pub(super) fn seal(&self, disk: &SimDisk) -> Result<Vec<EditedLine>> {
         seal(disk, &self.file, &[self.line])
     }
 
     /// What a sealing that was cut short or failed leaves: the store as it was edited, or as it is sealed. Returns whether
     /// it is sealed.
-    fn check_left(&self, left: &SimDisk) -> bool {
+    pub(super) fn check_left(&self, left: &SimDisk) -> bool {
         let listed = edited(left);
         if listed.is_empty() {
             assert_eq!(left.read_file(&format!("{}.damaged", self.file)), self.bytes);
