@@ -1,5 +1,7 @@
-//! Not by chance but all of them: every subset of a few pending sectors, every cut of the last writes, a batch among them.
+//! Not by chance but all of them: every subset of a few pending sectors or changes of names, every cut of the last writes, a
+//! batch among them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bitcask_testing::{Sweep, Tier};
@@ -8,17 +10,19 @@ use super::crash::canonical;
 use super::harness::{Case, Depth, check_recovery, workloads};
 use super::model::{Bounds, History, Stored, Write};
 use super::ways::Way;
-use crate::vfs::sim::{Random, SimClock, SimDisk};
+use super::workload::{Settings, Workload};
+use crate::vfs::sim::{PendingBytes, Random, SimClock, SimDisk};
 use crate::{Durability, Options};
 
 /// Lets each subset of the pending sectors reach the disk, at moments where these are few.
 fn sweep_subsets(test: &'static str, way: Way) {
-    // By how many sectors are pending: how many moments of a workload are tried.
-    let moments_of = |sectors: usize| match sectors {
+    // By how many sectors are pending: how many moments of a workload are tried. With every commit `sweep_twelve` has those
+    // with most.
+    let moments_of = |workload: u64, sectors: usize| match sectors {
         1..=4 => Tier::pick(1, 20, 100),
         5..=7 => Tier::pick(1, 4, 20),
         8..=10 => Tier::pick(0, 1, 2),
-        11..=12 => Tier::pick(0, 0, 1),
+        11..=12 => Tier::pick(0, u64::from(workload.is_multiple_of(8)), 1),
         _ => 0,
     };
     let sweep = Sweep::new(test);
@@ -32,32 +36,36 @@ fn sweep_subsets(test: &'static str, way: Way) {
                 continue;
             }
             let count = moment.disk.pending_sectors().len();
-            if tried.get(count).is_none_or(|&tried| tried >= moments_of(count)) {
+            if tried.get(count).is_none_or(|&tried| tried >= moments_of(number, count)) {
                 continue;
             }
             tried[count] += 1;
+            let (history, options) = (&workload.history, &workload.settings.options);
             for subset in 0..1_u64 << count {
                 sweep.case(Case { workload: number, moment: index, crash: subset }, |seed| {
-                    let random = &mut Random::new(seed);
-                    let kept: Vec<bool> = (0..count).map(|sector| subset >> sector & 1 == 1).collect();
-                    let left = moment.disk.crash_with(&kept);
-                    let Bounds { durable, acked, issued } = moment.bounds;
-                    let at_least = if kept.iter().all(|&kept| kept) { acked } else { durable };
-                    let options = &workload.settings.options;
-                    check_recovery(
-                        &left,
-                        &workload.history,
-                        at_least,
-                        issued,
-                        options,
-                        Depth::Recovery,
-                        random,
-                    );
+                    check_subset(&moment.disk, count, subset, moment.bounds, history, options, seed);
                 });
             }
         }
     }
     sweep.finish(way.share(Tier::pick(400, 10_000, 50_000)));
+}
+
+/// Lets of `count` pending sectors those reach the disk whose bits are set in `subset`, and checks what is there.
+fn check_subset(
+    disk: &SimDisk,
+    count: usize,
+    subset: u64,
+    bounds: Bounds,
+    history: &History,
+    options: &Options,
+    seed: u64,
+) {
+    let kept: Vec<bool> = (0..count).map(|sector| subset >> sector & 1 == 1).collect();
+    let left = disk.crash_with(&kept);
+    let at_least = if kept.iter().all(|&kept| kept) { bounds.acked } else { bounds.durable };
+    let random = &mut Random::new(seed);
+    check_recovery(&left, history, at_least, bounds.issued, options, Depth::Recovery, random);
 }
 
 #[test]
@@ -80,8 +88,120 @@ fn every_subset_of_pending_sectors_leaves_a_prefix_csv() {
     sweep_subsets("every_subset_of_pending_sectors_leaves_a_prefix_csv", Way::CSV);
 }
 
+/// A moment at which twelve sectors of several files are pending: while a rotation makes the file before durable.
+fn twelve_pending_sectors(way: Way) -> (SimDisk, History, Options) {
+    let is_wanted = |disk: &SimDisk| {
+        let pending = disk.pending_sectors();
+        let files: BTreeSet<_> = pending.iter().map(|sector| &sector.file).collect();
+        pending.len() == 12 && files.len() > 1
+    };
+    for max_file_size in (4096..8192).step_by(128) {
+        let options = way.options().max_file_size(max_file_size).durability(Durability::Os);
+        let disk = way.disk();
+        let db = super::harness::open(&disk, &Arc::new(SimClock::new(1 << 50)), &options).unwrap();
+        let mut history = History::default();
+        for n in 0_u8..40 {
+            let (key, value) = (format!("key{}", n % 5), vec![b'a' + n % 26; 200]);
+            disk.keep_snapshots();
+            db.put(&key, &value).unwrap();
+            history.push(Write { key: key.into_bytes(), value: Some(Stored::forever(value)) });
+            if let Some((_, moment)) = disk.take_snapshots().into_iter().find(|(_, moment)| is_wanted(moment))
+            {
+                return (moment, history, options);
+            }
+        }
+    }
+    panic!("there is no such moment");
+}
+
+/// Lets each of the 4,096 subsets of twelve pending sectors reach the disk.
+#[test]
+fn every_subset_of_twelve_pending_sectors_leaves_a_prefix() {
+    let sweep = Sweep::new("every_subset_of_twelve_pending_sectors_leaves_a_prefix");
+    for (number, way) in Way::numbered(&sweep) {
+        let (disk, history, options) = twelve_pending_sectors(way);
+        let bounds = Bounds { durable: 0, acked: history.len() - 1, issued: history.len() };
+        for subset in 0..1 << 12 {
+            sweep.case(format!("{number}-{subset}"), |seed| {
+                check_subset(&disk, 12, subset, bounds, &history, &options, seed);
+            });
+        }
+    }
+    sweep.finish(4 << 12);
+}
+
+/// Lets each subset of the pending changes of names reach the disk, with all pending bytes and with none, at every moment of
+/// some merges, rotations, clears and opens.
+fn sweep_names(test: &'static str, way: Way) {
+    const DEEDS: [fn(&mut Workload); 4] =
+        [Workload::merge, Workload::rotate, Workload::clear, Workload::close_and_open];
+    let sweep = Sweep::new(test);
+    let pending_max = Tier::pick(3, 8, 10);
+    let mut most = 0;
+    for number in workloads(Tier::pick(3, 30, 300), way, &sweep) {
+        let mut random = Random::new(sweep.seed_of(number));
+        let mut store = Workload::new(Settings::random(way, &mut random), random.next());
+        store.keep_moments(false);
+        store.open();
+        (0..40).for_each(|_| store.step());
+        store.keep_moments(true);
+        for deed in DEEDS {
+            store.put();
+            deed(&mut store);
+        }
+        for (index, moment) in (0..).zip(&store.moments) {
+            let count = moment.disk.pending_names();
+            if !(1..=pending_max).contains(&count) {
+                continue;
+            }
+            most = most.max(count);
+            for subset in 0..1_u64 << count {
+                for (bit, bytes) in (0..).zip([PendingBytes::Kept, PendingBytes::Lost]) {
+                    sweep.case(Case { workload: number, moment: index, crash: subset << 1 | bit }, |seed| {
+                        let kept: Vec<bool> = (0..count).map(|change| subset >> change & 1 == 1).collect();
+                        let left = moment.disk.crash_with_names(&kept, bytes);
+                        let Bounds { durable, issued, .. } = moment.bounds;
+                        let (random, options) = (&mut Random::new(seed), &store.settings.options);
+                        check_recovery(
+                            &left,
+                            &store.history,
+                            durable,
+                            issued,
+                            options,
+                            Depth::Recovery,
+                            random,
+                        );
+                    });
+                }
+            }
+        }
+    }
+    println!("{test}: up to {most} changes of names were pending");
+    sweep.finish(way.share(Tier::pick(900, 60_000, 600_000)));
+}
+
+#[test]
+fn every_subset_of_pending_names_leaves_a_prefix_mapped() {
+    sweep_names("every_subset_of_pending_names_leaves_a_prefix_mapped", Way::MAPPED);
+}
+
+#[test]
+fn every_subset_of_pending_names_leaves_a_prefix_syscall() {
+    sweep_names("every_subset_of_pending_names_leaves_a_prefix_syscall", Way::SYSCALL);
+}
+
+#[test]
+fn every_subset_of_pending_names_leaves_a_prefix_json() {
+    sweep_names("every_subset_of_pending_names_leaves_a_prefix_json", Way::JSON);
+}
+
+#[test]
+fn every_subset_of_pending_names_leaves_a_prefix_csv() {
+    sweep_names("every_subset_of_pending_names_leaves_a_prefix_csv", Way::CSV);
+}
+
 /// A store of which the last three writes and a batch are not synced, where the first of them starts, and where they end.
-fn unsynced_records_and_a_batch(way: Way) -> (SimDisk, History, Options, u64, u64) {
+pub(super) fn unsynced_records_and_a_batch(way: Way) -> (SimDisk, History, Options, u64, u64) {
     let options = way.options().max_file_size(4096).durability(Durability::Os);
     let disk = way.disk();
     let db = super::harness::open(&disk, &Arc::new(SimClock::new(1 << 50)), &options).unwrap();
@@ -133,9 +253,10 @@ fn sweep_cuts(test: &'static str, way: Way) {
     let (disk, history, options, start, end) = unsynced_records_and_a_batch(way);
     // The same records in a file with another salt.
     let other_file = unsynced_records_and_a_batch(way).0.read_file(&file);
-    let (turns, turn) = way.turn();
-    for len in (start..=end).filter(|len| len % turns == turn) {
-        for kind in 0..5 {
+    for len in start..=end {
+        // With every commit the ways that take turns share what stands behind the cuts, not the cuts.
+        let kinds = if way.has_turn(len) { 0..5 } else { 0..1 };
+        for kind in kinds {
             sweep.case(Case { workload: 0, moment: len, crash: kind }, |seed| {
                 let random = &mut Random::new(seed);
                 let left = disk.crash_cut(&file, len);
@@ -150,7 +271,7 @@ fn sweep_cuts(test: &'static str, way: Way) {
             });
         }
     }
-    sweep.finish(way.share((end - start) * 5) - 5);
+    sweep.finish(end - start + way.share((end - start) * 4) - 5);
 }
 
 #[test]

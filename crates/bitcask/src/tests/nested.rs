@@ -361,7 +361,7 @@ fn crashes_after_one_in_a_salvage_leave_the_store_as_it_was_and_no_wrong_value_i
         let (disk, state) = settled_sample(way);
         disk.flip_bit("MANIFEST", 400);
         let before = backup::content(&disk, STORE);
-        let target = |number: usize| format!("salvaged{number}");
+        let target = |number: u64| format!("salvaged{number}");
         // Where there is something already nothing is salvaged to, so each has a directory of its own.
         let salvage = move |disk: &SimDisk| {
             let mut numbers = 0..;
@@ -369,7 +369,7 @@ fn crashes_after_one_in_a_salvage_leave_the_store_as_it_was_and_no_wrong_value_i
             repair_at(disk, STORE, &Repair::Salvage(PathBuf::from(target(free)))).unwrap();
         };
         let open = move |disk: &SimDisk| {
-            for number in 0..=DEPTH as usize {
+            for number in 0..=DEPTH {
                 assert_refusal(repair::open_at(
                     disk,
                     &target(number),
@@ -385,7 +385,7 @@ fn crashes_after_one_in_a_salvage_leave_the_store_as_it_was_and_no_wrong_value_i
                 assert!(backup::content(left, STORE) == before, "the damaged store is only read");
                 let left = left.fork();
                 let mut whole = 0;
-                for number in 0..=DEPTH as usize {
+                for number in 0..=DEPTH {
                     let Ok(db) = repair::open_at(&left, &target(number), Options::read_only()) else {
                         continue;
                     };

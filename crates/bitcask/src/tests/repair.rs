@@ -45,7 +45,7 @@ pub(super) fn state_at(disk: &SimDisk, path: &str) -> State {
     ledger::read_all(&open_at(disk, path, Options::new()).unwrap(), keys()).unwrap()
 }
 
-fn write(db: &Bitcask, state: &mut State, numbers: Range<usize>) {
+pub(super) fn write(db: &Bitcask, state: &mut State, numbers: Range<usize>) {
     for n in numbers {
         let key = format!("key{}", n * 5 % KEYS);
         if n % 6 == 5 {

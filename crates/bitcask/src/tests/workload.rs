@@ -196,10 +196,7 @@ impl Workload {
             84..87 => self.sync(),
             87..90 => self.snapshot(),
             90..96 => self.pass_time(),
-            96..99 => {
-                self.close();
-                self.open();
-            }
+            96..99 => self.close_and_open(),
             _ => {
                 self.kill();
                 self.open();
@@ -733,6 +730,11 @@ impl Workload {
             it.db = None;
         });
         self.returned.clear();
+    }
+
+    pub(super) fn close_and_open(&mut self) {
+        self.close();
+        self.open();
     }
 
     pub(super) fn kill(&mut self) {

@@ -45,6 +45,13 @@ pub(crate) enum DirOrder {
     AnySubset,
 }
 
+/// What becomes of all pending bytes where the crash decides about names one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PendingBytes {
+    Kept,
+    Lost,
+}
+
 /// A sector with pending writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PendingSector {
@@ -103,6 +110,35 @@ impl SimDisk {
         assert!(kept.next().is_none(), "more choices than pending sectors");
         let after = state
             .after_crash(kept_names, |id, inode| images.remove(&id).unwrap_or_else(|| kept_image(inode)));
+        Self::from_state(after)
+    }
+
+    /// How many changes of names are pending, in all directories.
+    pub(crate) fn pending_names(&self) -> usize {
+        self.state().directories.iter().map(|(_, directory)| directory.pending.len()).sum()
+    }
+
+    /// The disk after a power cut that lets exactly the wanted ones of the pending changes of names reach it, directory by
+    /// directory in their order, and all pending bytes or none.
+    pub(crate) fn crash_with_names(&self, kept: &[bool], bytes: PendingBytes) -> Self {
+        let state = self.state();
+        let mut kept = kept.iter().copied();
+        let after = state.after_crash(
+            |directory| {
+                let mut names = directory.durable.clone();
+                for pending in &directory.pending {
+                    if kept.next().expect("a choice for each pending change") {
+                        pending.change.apply(&mut names);
+                    }
+                }
+                names
+            },
+            |_, inode| match bytes {
+                PendingBytes::Kept => kept_image(inode),
+                PendingBytes::Lost => inode.durable.clone(),
+            },
+        );
+        assert!(kept.next().is_none(), "more choices than pending changes");
         Self::from_state(after)
     }
 

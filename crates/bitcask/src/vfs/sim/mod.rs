@@ -33,7 +33,7 @@ mod sectors;
 mod tests;
 
 pub(crate) use clock::SimClock;
-pub(crate) use crash::{CrashModel, DirOrder, PendingSector};
+pub(crate) use crash::{CrashModel, DirOrder, PendingBytes, PendingSector};
 pub(crate) use disk::SimDisk;
 pub(crate) use fault::{Calls, Failure, OpKind, Operation, Repeat, SyncMode};
 pub(crate) use random::Random;

@@ -1,6 +1,6 @@
 //! What the crash models bring about, and what they cannot.
 
-use super::super::{DirOrder, PendingSector, Random};
+use super::super::{DirOrder, PendingBytes, PendingSector, Random};
 use super::*;
 
 const RANDOM: CrashModel = CrashModel::Random(DirOrder::AnySubset);
@@ -241,6 +241,23 @@ fn subsets_of_pending_sectors_are_exact() {
     assert_eq!(bytes[512..1_024], [2; 512]);
     assert_eq!(bytes[1_024..], [0; 76]);
     assert_eq!(some.read_file("b"), disk.read_file("b"));
+}
+
+#[test]
+fn subsets_of_pending_names_are_exact() {
+    let (disk, dir) = new_disk();
+    write_synced(&dir, "a", b"old");
+    write_synced(&dir, "b", b"other");
+    dir.rename("b", "c").unwrap();
+    dir.remove("a").unwrap();
+    write(&dir, "d", b"new");
+    assert_eq!(disk.pending_names(), 3);
+    let all = disk.crash_with_names(&[true; 3], PendingBytes::Kept);
+    assert_eq!(everything(&all), everything(&disk));
+    let some = disk.crash_with_names(&[false, true, true], PendingBytes::Lost);
+    assert_eq!(some.files(), ["b", "d"]);
+    assert_eq!(some.file_len("d"), 0);
+    assert_eq!(disk.crash_with_names(&[true, false, false], PendingBytes::Kept).files(), ["a", "c"]);
 }
 
 #[test]
