@@ -252,8 +252,8 @@ impl<'a> Opening<'a> {
         let end = plan.log.last().map_or(LogPosition::START, LogFile::end);
         let Manifest { generation, merged_through, .. } = manifest;
         let followed = Followed { generation, end, merged_through, is_half_way: false };
-        let sources = plan.log.into_iter().map(|file| file.into_source(&identity, &keydir)).collect();
-        self.load(&identity, &keydir, sources, &mut recovery)?;
+        let (_, mut sources) = plan.split(&identity, &keydir);
+        self.load(&identity, &keydir, &mut sources, &mut recovery)?;
         let mut store = self.store(identity, keydir, files, recovery, None);
         store.published = AtomicU64::new(published);
         store.followed = Mutex::new(followed);
@@ -273,6 +273,9 @@ impl<'a> Opening<'a> {
         let plan = plan::plan(&files, &keydir, manifest.synced)?;
         let mut recovery = recovery_of(&plan);
         let last_timestamp = plan.last_timestamp.max(manifest.highest_timestamp);
+        // What refuses the store does so before anything is changed.
+        let (unsettled, mut sources) = plan.split(&identity, &keydir);
+        self.load(&identity, &keydir, &mut sources, &mut recovery)?;
         let mut catalog = Catalog::new(manifest.clone());
         if leftovers.iter().any(|name| layout::parse(name) == Name::Backup) {
             // Who made it may have been killed before the name of its MANIFEST was durable. Without both names the rest
@@ -287,10 +290,8 @@ impl<'a> Opening<'a> {
         catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
         // Before anything is made: a new file may get the name of one that was left behind.
         remove(dir, leftovers)?;
-        let Settled { sources, active, successor, discarded } =
-            settle::settle(dir, &identity, &keydir, plan)?;
-        let log: Vec<Arc<DataFile>> = sources.iter().map(|source| Arc::clone(&source.file)).collect();
-        self.load(&identity, &keydir, sources, &mut recovery)?;
+        let Settled { log, active, successor, discarded } = settle::settle(dir, unsettled, &sources)?;
+        drop(sources);
         if let Some(successor) = &successor {
             // The log goes on behind its header.
             successor.set_data_len(successor.first_record());
@@ -383,7 +384,7 @@ impl<'a> Opening<'a> {
         &self,
         identity: &Identity,
         keydir: &Keydir,
-        sources: Vec<Source>,
+        sources: &mut [Source],
         recovery: &mut Recovery,
     ) -> Result<()> {
         let dir = &*self.dir;

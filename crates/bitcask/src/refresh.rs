@@ -157,13 +157,13 @@ impl Store {
     }
 
     /// Changes the keydir from the state at `before` to that of the news.
-    fn take_in(&self, news: News, before: u64) -> Result<()> {
+    fn take_in(&self, mut news: News, before: u64) -> Result<()> {
         let files: Vec<_> = self.files.load().iter().cloned().collect();
         let unlisted = self.unlisted(&news.files);
         let earlier = Earlier { timestamp: before, stays: news.stays, files, versions: &self.versions };
         Loader::new(&*self.dir, &self.identity, &self.keydir, &self.options, &*self.clock)
             .onto(earlier)
-            .load(news.sources, &mut Recovery::default())?;
+            .load(&mut news.sources, &mut Recovery::default())?;
         if unlisted.iter().any(|file| file.live.keys() > 0) {
             self.sweep(&unlisted, before + 1);
         }

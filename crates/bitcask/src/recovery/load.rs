@@ -16,7 +16,7 @@ use crate::format::hint::{self, HintEntry};
 use crate::format::manifest::Identity;
 use crate::keydir::Keydir;
 use crate::location::Location;
-use crate::options::{Maintenance, OpenMode, Options};
+use crate::options::{Maintenance, Options};
 use crate::recovery::inventory::{self, Inventory};
 use crate::status::Recovery;
 use crate::versions::Versions;
@@ -30,18 +30,27 @@ pub(crate) struct Source {
     pub(crate) file: Arc<DataFile>,
     footer: Option<Footer>,
     hints: Option<Hints>,
+    /// Whether the hints were made by a scan and are worth writing down.
+    are_new: bool,
 }
 
 impl Source {
     /// A complete file, whose hint file may exist.
     pub(crate) fn sealed(file: Arc<DataFile>, footer: Footer) -> Self {
         file.raise_synced_len(footer.data_len);
-        Self { file, footer: Some(footer), hints: None }
+        Self { file, footer: Some(footer), hints: None, are_new: false }
     }
 
     /// A file that was scanned.
     pub(crate) fn scanned(file: Arc<DataFile>, hints: Hints) -> Self {
-        Self { file, footer: None, hints: Some(hints) }
+        Self { file, footer: None, hints: Some(hints), are_new: true }
+    }
+
+    /// Writes down the hints that a scan has made. The file is complete by now.
+    pub(crate) fn write_new_hints(&self, dir: &dyn Dir) {
+        if let Some(hints) = self.hints.as_ref().filter(|_| self.are_new) {
+            hints.write_if_possible(dir);
+        }
     }
 }
 
@@ -50,8 +59,6 @@ pub(crate) struct Loader<'a> {
     dir: &'a dyn Dir,
     identity: &'a Identity,
     keydir: &'a Keydir,
-    /// Whether hints that had to be made are written down.
-    may_write: bool,
     threads: usize,
     /// The memory that the keydir may occupy.
     max_keydir_bytes: Option<u64>,
@@ -98,9 +105,8 @@ impl<'a> Loader<'a> {
             Maintenance::Threads => std::thread::available_parallelism().map_or(1, usize::from),
             Maintenance::Callers => 1,
         };
-        let may_write = options.mode != OpenMode::ReadOnly;
         let (max_keydir_bytes, now_us) = (options.max_keydir_bytes, clock.now_us());
-        Self { dir, identity, keydir, may_write, threads, max_keydir_bytes, now_us, earlier: None }
+        Self { dir, identity, keydir, threads, max_keydir_bytes, now_us, earlier: None }
     }
 
     /// A loader of what has come after `earlier`. It takes the memory that it needs: what was loaded must not be given up.
@@ -108,9 +114,9 @@ impl<'a> Loader<'a> {
         Self { earlier: Some(earlier), max_keydir_bytes: None, ..self }
     }
 
-    /// Fills the keydir from `sources`, which are in log order, and counts in `recovery` what that took.
-    pub(crate) fn load(&self, mut sources: Vec<Source>, recovery: &mut Recovery) -> Result<()> {
-        for source in &mut sources {
+    /// Fills the keydir from `sources`, which are in log order, and counts in `recovery` what that took. Writes nothing.
+    pub(crate) fn load(&self, sources: &mut [Source], recovery: &mut Recovery) -> Result<()> {
+        for source in &mut *sources {
             if source.hints.is_some() {
                 recovery.files_scanned += 1;
             } else if let Some(hints) = self.open_hints(source) {
@@ -121,7 +127,7 @@ impl<'a> Loader<'a> {
             }
         }
         let needed = loop {
-            let broken = match self.fill(&sources) {
+            let broken = match self.fill(sources) {
                 Ok(needed) => break needed,
                 Err(broken) => broken,
             };
@@ -164,12 +170,8 @@ impl<'a> Loader<'a> {
         recovery.files_scanned += 1;
         recovery.damaged.extend(inventory.damaged.iter().map(|value| value.report(file)));
         // With a damaged value the checksum of the file is not its footer's, so such hints are not worth writing.
-        let is_whole = inventory.damaged.is_empty();
-        let hints = inventory.into_hints(self.identity.store, file, self.keydir);
-        if self.may_write && is_whole {
-            hints.write_if_possible(self.dir);
-        }
-        source.hints = Some(hints);
+        source.are_new = inventory.damaged.is_empty();
+        source.hints = Some(inventory.into_hints(self.identity.store, file, self.keydir));
         Ok(())
     }
 

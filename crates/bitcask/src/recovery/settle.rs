@@ -1,4 +1,5 @@
-//! Making what the plan found durable and final. Only the one writer does this, under the lock, before anybody reads.
+//! Making what the plan found durable and final. Only the one writer does this, under the lock, before anybody reads, and
+//! after the keydir was filled: whatever makes an open refuse the store is met before anything is changed.
 //!
 //! ```text
 //! 1. each file of the log that has no footer: write what no sync is known to have covered again in place, and sync:
@@ -28,10 +29,32 @@ use crate::vfs::{self, Access, Dir};
 /// How much is written again at once.
 const PIECE: usize = 1 << 20;
 
+/// What the plan found and is to be made durable and final.
+pub(crate) struct Unsettled {
+    log: Vec<UnsettledFile>,
+    clean: bool,
+    empty: Vec<Arc<DataFile>>,
+    lost: Vec<Arc<DataFile>>,
+}
+
+struct UnsettledFile {
+    file: Arc<DataFile>,
+    /// How far syncs are known to have covered it.
+    synced: u64,
+    content: UnsettledContent,
+}
+
+enum UnsettledContent {
+    /// It has this footer.
+    Sealed(Footer),
+    /// It gets such a footer, or is appended to.
+    Scanned { footer: Footer, last_timestamp: u64, has_keys: bool },
+}
+
 /// What is left to do once the log is settled.
 pub(crate) struct Settled {
-    /// Where the keydir is filled from, in log order.
-    pub(crate) sources: Vec<Source>,
+    /// The files of the log, in its order.
+    pub(crate) log: Vec<Arc<DataFile>>,
     /// The file that goes on, when the log was closed in good order.
     pub(crate) active: Option<Active>,
     /// The empty file that the active one goes on in, when there is one.
@@ -47,42 +70,79 @@ pub(crate) struct Active {
     pub(crate) has_keys: bool,
 }
 
-/// Carries out the three steps.
-pub(crate) fn settle(dir: &dyn Dir, identity: &Identity, keydir: &Keydir, plan: Plan) -> Result<Settled> {
-    let Plan { log, clean, empty, lost, .. } = plan;
-    let mut settled = Settled { sources: Vec::new(), active: None, successor: None, discarded: lost };
-    let count = log.len();
-    for (index, LogFile { file, content, synced }) in log.into_iter().enumerate() {
-        let is_last = index + 1 == count;
-        let inventory = match content {
+impl Plan {
+    /// What is to be settled, and where the keydir is filled from before that, in log order.
+    pub(crate) fn split(self, identity: &Identity, keydir: &Keydir) -> (Unsettled, Vec<Source>) {
+        let Self { log, clean, empty, lost, .. } = self;
+        let (log, sources) = log.into_iter().map(|file| file.split(identity, keydir)).unzip();
+        (Unsettled { log, clean, empty, lost }, sources)
+    }
+}
+
+impl LogFile {
+    fn split(self, identity: &Identity, keydir: &Keydir) -> (UnsettledFile, Source) {
+        let Self { file, content, synced } = self;
+        let (content, source) = match content {
             Content::Sealed(footer) => {
+                let source = Source::sealed(Arc::clone(&file), footer.clone());
+                (UnsettledContent::Sealed(footer), source)
+            }
+            Content::Scanned(inventory) => {
+                let content = UnsettledContent::Scanned {
+                    footer: inventory.footer(Ending::Cut),
+                    last_timestamp: inventory.last_timestamp(),
+                    has_keys: inventory.has_keys(),
+                };
+                let hints = inventory.into_hints(identity.store, &file, keydir);
+                (content, Source::scanned(Arc::clone(&file), hints))
+            }
+        };
+        (UnsettledFile { file, synced, content }, source)
+    }
+
+    /// What the keydir is filled from when nothing may be settled: the file as it is.
+    pub(crate) fn into_source(self, identity: &Identity, keydir: &Keydir) -> Source {
+        self.split(identity, keydir).1
+    }
+}
+
+/// Carries out the three steps, and writes down the hints that scans of `sources` have made.
+pub(crate) fn settle(dir: &dyn Dir, unsettled: Unsettled, sources: &[Source]) -> Result<Settled> {
+    let Unsettled { log, clean, empty, lost } = unsettled;
+    let mut settled = Settled { log: Vec::new(), active: None, successor: None, discarded: lost };
+    let count = log.len();
+    for (index, (unsettled, source)) in log.into_iter().zip(sources).enumerate() {
+        let UnsettledFile { file, synced, content } = unsettled;
+        let is_last = index + 1 == count;
+        let (footer, last_timestamp, has_keys) = match content {
+            UnsettledContent::Sealed(footer) => {
                 if is_last {
                     rewrite_footer(dir, &file, &footer)?;
                 }
-                settled.sources.push(Source::sealed(file, footer));
+                source.write_new_hints(dir);
+                settled.log.push(file);
                 continue;
             }
-            Content::Scanned(inventory) => inventory,
+            UnsettledContent::Scanned { footer, last_timestamp, has_keys } => {
+                (footer, last_timestamp, has_keys)
+            }
         };
-        rewrite(&file, synced.min(inventory.end).max(file.first_record()), inventory.end)?;
-        file.raise_synced_len(inventory.end);
+        let end = footer.data_len;
+        rewrite(&file, synced.min(end).max(file.first_record()), end)?;
+        file.raise_synced_len(end);
         if is_last && clean {
-            settled.active = Some(Active { file: Arc::clone(&file), has_keys: inventory.has_keys() });
-        } else if is_last && !inventory.has_keys() {
+            settled.active = Some(Active { file: Arc::clone(&file), has_keys });
+        } else if is_last && !has_keys {
             // Nothing in it is worth a file of its own.
             settled.discarded.push(file);
             continue;
         } else {
             let ending = if is_last { Ending::Cut } else { Ending::Rotated };
-            file.seal(&inventory.footer(ending), inventory.last_timestamp())?;
+            file.seal(&Footer { ending, ..footer }, last_timestamp)?;
             file.sync()?;
+            source.write_new_hints(dir);
         }
-        let goes_on = settled.active.is_some();
-        let hints = inventory.into_hints(identity.store, &file, keydir);
-        if !goes_on {
-            hints.write_if_possible(dir);
-        }
-        settled.sources.push(Source::scanned(file, hints));
+        settled.log.push(file);
     }
     let mut empty = empty.into_iter();
     if settled.active.is_some() {
@@ -120,17 +180,4 @@ fn rewrite(file: &DataFile, from: u64, end: u64) -> Result<()> {
         at += len as u64;
     }
     file.sync()
-}
-
-impl LogFile {
-    /// What the keydir is filled from when nothing may be settled: the file as it is.
-    pub(crate) fn into_source(self, identity: &Identity, keydir: &Keydir) -> Source {
-        match self.content {
-            Content::Sealed(footer) => Source::sealed(self.file, footer),
-            Content::Scanned(inventory) => {
-                let hints = inventory.into_hints(identity.store, &self.file, keydir);
-                Source::scanned(self.file, hints)
-            }
-        }
-    }
 }

@@ -261,6 +261,37 @@ fn a_log_that_lost_what_a_merge_relied_on_is_refused() {
     });
 }
 
+/// A store with a first file that is complete, and a second one with synced records in front of one that is not, killed.
+fn killed_in_second_file(way: Way) -> Store {
+    let mut store = Store::new(way, Options::new().max_file_size(4096).durability(Durability::Os));
+    store.put("a", "1");
+    store.put("b", "2");
+    store.db().rotate().unwrap();
+    store.put("c", "3");
+    store.db().sync().unwrap();
+    store.put("d", "4");
+    store.disk = store.disk.kill();
+    store
+}
+
+/// The process was killed, the first file was damaged, and its hint file was missing. The open made the end of the log final,
+/// with a footer, a new file and two manifests, and only then met the damage; its error said that nothing was changed.
+#[test]
+fn an_open_that_refuses_a_damaged_file_has_settled_nothing() {
+    in_every_way(|way| {
+        let store = killed_in_second_file(way);
+        let file = way.file(1);
+        store.disk.remove_file("0000000001.hint");
+        store.disk.flip_bit(&file, 8 * (header_len(way, &store.disk.read_file(&file)) as u64 + 9));
+        let content = || -> Vec<(String, Vec<u8>)> {
+            store.disk.files().into_iter().map(|name| (name.clone(), store.disk.read_file(&name))).collect()
+        };
+        let before = content();
+        assert!(open_error(&store.disk, &store).starts_with(&file));
+        assert!(content() == before, "something was changed");
+    });
+}
+
 /// F2 (the original Bitcask wrote 42,918 lines to its log): zeros behind the end are no torn tail however many they
 /// are, and noise of any length is one report.
 #[test]
