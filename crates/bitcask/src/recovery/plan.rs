@@ -288,9 +288,11 @@ fn check_claims(
     if furthest <= end {
         return Ok(());
     }
-    let (file, offset) = match (log.last(), files.first()) {
-        (Some(last), _) => (&last.file, last.content.len()),
-        (None, Some(first)) => (first, first.first_record()),
+    let (file, offset) = match (log.last(), files.get(log.len())) {
+        (Some(LogFile { file, content: content @ Content::Scanned(_), .. }), _) => (file, content.len()),
+        // Whoever is complete lacks nothing: what is missing begins the next one.
+        (_, Some(next)) => (next, next.first_record()),
+        (Some(last), None) => (&last.file, last.content.len()),
         (None, None) => return Ok(()),
     };
     let what = defect.unwrap_or_else(|| "records are missing".to_owned());

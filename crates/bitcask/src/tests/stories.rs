@@ -292,6 +292,20 @@ fn an_open_that_refuses_a_damaged_file_has_settled_nothing() {
     });
 }
 
+/// The first record of a file, its link, was damaged. The open said that the file before it, which is complete, was damaged at
+/// its end.
+#[test]
+fn a_file_that_begins_with_damage_is_the_one_that_is_named() {
+    in_every_way(|way| {
+        let store = killed_in_second_file(way);
+        let file = way.file(2);
+        let start = header_len(way, &store.disk.read_file(&file));
+        store.disk.flip_bit(&file, 8 * (start as u64 + 9));
+        let text = open_error(&store.disk, &store);
+        assert!(text.starts_with(&format!("{file} is damaged at byte {start}: ")), "{text}");
+    });
+}
+
 /// F2 (the original Bitcask wrote 42,918 lines to its log): zeros behind the end are no torn tail however many they
 /// are, and noise of any length is one report.
 #[test]
