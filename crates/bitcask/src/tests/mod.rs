@@ -37,5 +37,6 @@ mod snapshot;
 mod stories;
 mod story;
 mod strangers;
+mod synced_damage;
 mod ways;
 mod workload;
