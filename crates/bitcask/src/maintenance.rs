@@ -63,10 +63,14 @@ impl Store {
         names.filter(|name| vfs::remove_if_present(&*self.dir, name).is_err()).collect()
     }
 
-    /// The catalog lock, unless an earlier failure forbids to change anything.
+    /// The catalog lock, unless an earlier failure forbids to change anything, or the store was closed: then the directory
+    /// may be another writer's.
     pub(crate) fn catalog<'a>(&self, side: &'a WriteSide) -> Result<MutexGuard<'a, Catalog>> {
         side.check()?;
-        Ok(side.catalog())
+        let catalog = side.catalog();
+        // Looked at under the lock: `close` sets it under the lock.
+        self.check_open()?;
+        Ok(catalog)
     }
 
     /// What follows when the writer has gone on in its successor.
@@ -85,9 +89,16 @@ impl Store {
     /// Gives each file that was rotated away from before now its footer and its hint file, oldest first. What writers
     /// rotate away from meanwhile is left to the next call, or this one would never return.
     pub(crate) fn seal_rotated(&self, side: &WriteSide) -> Result<()> {
-        side.check()?;
         // Its own lock, so that whoever needs a successor meanwhile need not wait for a scan.
         let _one_at_a_time = side.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at under the lock: `close` seals under the lock.
+        self.check_open()?;
+        self.seal_all_rotated(side)
+    }
+
+    /// The same, under the lock `sealing`.
+    pub(crate) fn seal_all_rotated(&self, side: &WriteSide) -> Result<()> {
+        side.check()?;
         let count = side.writer().unsealed.len();
         for _ in 0..count {
             let (file, appended) = {

@@ -41,6 +41,7 @@ impl Store {
         self.check_open()?;
         let side = self.write_side()?;
         let _one_at_a_time = side.merging.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_open()?;
         if side.merge_control.is_paused() {
             return Err(Error::MergePaused);
         }
@@ -69,6 +70,7 @@ impl Store {
     /// Merges what the options ask for; everything worth it when writes were refused because the store is full.
     pub(crate) fn merge_by_policy(&self, side: &WriteSide) -> Result<MergeReport> {
         let _one_at_a_time = side.merging.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_open()?;
         let mut report = MergeReport::default();
         if !self.options.merge.allows(self.clock.now_us()) || side.merge_control.is_paused() {
             return Ok(report);
