@@ -39,6 +39,8 @@ pub(super) struct Settings {
     expires: bool,
     /// Whether each open chooses how values are compressed; otherwise none is.
     compresses: bool,
+    /// Whether all keys are removed at once now and then.
+    clears: bool,
 }
 
 impl Settings {
@@ -58,7 +60,12 @@ impl Settings {
             clock_step: [Duration::ZERO, Duration::from_micros(7), INTERVAL / 8][random.index(3)],
             expires: random.one_in(2),
             compresses: random.one_in(2),
+            clears: true,
         }
+    }
+
+    pub(super) fn without_clears(self) -> Self {
+        Self { clears: false, ..self }
     }
 }
 
@@ -189,7 +196,8 @@ impl Workload {
             40..45 => self.update(),
             45..50 => self.set_expiry(),
             50..70 => self.delete(),
-            70 => self.clear(),
+            70 if self.settings.clears => self.clear(),
+            70 => self.get(),
             71..78 => self.merge(),
             78..83 => self.get(),
             83 => self.reap(),
