@@ -2,24 +2,20 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 
 use bitcask::{Bitcask, Durability, Error, Io, LogFormat, Options};
-use bitcask_testing::{Tier, skip};
-use common::{OtherProcess, content, say};
+use bitcask_testing::{OtherProcess, Tier, content, say, skip, wait_for_parent};
 
 const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
 
 /// What a child does; without a role there is nothing to do.
 #[test]
 fn child() {
-    let Ok(role) = std::env::var(common::ROLE) else { return };
-    let store = PathBuf::from(std::env::var(common::STORE).unwrap());
+    let Some((role, store)) = bitcask_testing::role() else { return };
     let io = if role.ends_with("syscall") { Io::Syscall } else { Io::Mapped };
     let format = match role.rsplit('-').next() {
         Some("json") => LogFormat::Json,
@@ -42,7 +38,7 @@ fn hold(store: &Path) {
         Ok(db) => {
             db.put("holder", "here").unwrap();
             say("open");
-            common::wait_for_parent();
+            wait_for_parent();
             db.close().unwrap();
         }
         Err(error) if error.is_locked() => say("locked"),
@@ -288,10 +284,10 @@ fn a_limit_on_the_size_of_files_is_a_full_disk() {
 fn a_full_file_system_is_an_error_that_says_so_and_reads_go_on() {
     for role in ["fill-mapped", "fill-syscall"] {
         let dir = tempfile::tempdir().unwrap();
-        let mount = format!("mount -t tmpfs -o size=1m tmpfs \"${}\"", common::STORE);
+        let mount = format!("mount -t tmpfs -o size=1m tmpfs \"${}\"", bitcask_testing::STORE);
         let can = Command::new("unshare")
             .args(["-m", "sh", "-c", &mount])
-            .env(common::STORE, dir.path())
+            .env(bitcask_testing::STORE, dir.path())
             .stderr(Stdio::null())
             .status();
         if !can.is_ok_and(|status| status.success()) {

@@ -1,5 +1,5 @@
-//! What the long tests of this workspace share: how long they may take, the names of their cases, how one is repeated, and
-//! how a test says that a machine does not allow it.
+//! What the long tests of this workspace share: how long they may take, the names of their cases, how one is repeated,
+//! other processes, and how a test says that a machine does not allow it.
 //!
 //! Nothing here knows of stores; it is the one place where tests read the environment:
 //!
@@ -10,10 +10,12 @@
 //! | `BITCASK_CASE` | only this case of a sweep |
 //! | `BITCASK_NO_SKIP` | whatever would be skipped fails |
 
+mod child;
 mod skip;
 mod sweep;
 mod tier;
 
+pub use child::{OtherProcess, STORE, content, role, say, wait_for_parent};
 pub use skip::skip;
 pub use sweep::Sweep;
 pub use tier::Tier;

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use bitcask_testing::{Sweep, Tier};
 
-use crate::common::{self, OtherProcess, say};
 use crate::model::Answer;
 use crate::script::{Script, THREADS};
 use crate::worker::{Clock, Event, Worker};
 use crate::{ACTIONS, History, options};
+use bitcask_testing::{OtherProcess, say};
 
 /// How often the store of a history is killed, at least.
 const KILLS: u64 = 4;
@@ -91,9 +91,8 @@ fn read_events(path: &Path) -> Vec<Event> {
 /// What the child does: everything that the threads of a history do, until it is killed.
 #[test]
 fn child() {
-    let Ok(role) = std::env::var(common::ROLE) else { return };
+    let Some((role, store)) = bitcask_testing::role() else { return };
     let role = Role::parse(&role);
-    let store = PathBuf::from(std::env::var(common::STORE).unwrap());
     let db = bitcask::open(&store, options(role.way)).unwrap();
     let clock = Clock::new(1);
     std::thread::scope(|scope| {

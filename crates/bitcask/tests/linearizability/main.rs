@@ -6,8 +6,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod checker;
-#[path = "../common/mod.rs"]
-mod common;
 #[cfg(target_os = "linux")]
 mod kills;
 mod model;

@@ -3,6 +3,8 @@
 //! Keys are independent of each other, so a history is linearizable if what it says of each key is (Herlihy and Wing,
 //! *Linearizability: A Correctness Condition for Concurrent Objects*, 1990). What spans keys is checked elsewhere.
 
+use std::fmt;
+
 /// What a key has. No two writes of a history give a key the same number, but for increments.
 pub(crate) type State = Option<i64>;
 
@@ -56,8 +58,9 @@ impl Call {
 }
 
 /// One call about one key, from when to when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Operation {
+    /// For people.
     pub(crate) thread: usize,
     pub(crate) call: Call,
     /// When it began, by a clock that gives each number once.
@@ -66,4 +69,15 @@ pub(crate) struct Operation {
     pub(crate) over: u64,
     /// `None` when it did not return: then nobody knows whether it has happened. After `over` it cannot happen any more.
     pub(crate) answer: Option<Answer>,
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { thread, call, begun, over, answer } = self;
+        write!(f, "thread {thread}, {begun} to {over}: {call:?} -> ")?;
+        match answer {
+            Some(answer) => write!(f, "{answer:?}"),
+            None => write!(f, "?"),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use bitcask::{Durability, Io, LogFormat, MergeOptions, MergePolicy, Options, Rep
 use bitcask_testing::{Sweep, Tier};
 
 use crate::allocator::{peak_of, take_turn};
-use crate::common::content;
+use bitcask_testing::content;
 
 const MIB: usize = 1 << 20;
 

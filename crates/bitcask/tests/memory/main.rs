@@ -9,16 +9,12 @@
 
 mod allocator;
 mod bounds;
-#[expect(dead_code, reason = "other tests need more of it")]
-#[path = "../common/mod.rs"]
-mod common;
 mod shortage;
 
 /// What a child does; without a role there is nothing to do.
 #[test]
 fn child() {
-    let Ok(role) = std::env::var(common::ROLE) else { return };
-    let store = std::path::PathBuf::from(std::env::var(common::STORE).unwrap());
+    let Some((role, store)) = bitcask_testing::role() else { return };
     let (role, argument) = role.split_once(' ').unwrap();
     match role {
         "write" => shortage::write_with_one_block_less(&store, argument),

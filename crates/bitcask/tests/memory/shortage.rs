@@ -7,7 +7,7 @@ use bitcask::{Bitcask, Compression, Durability, MergeOptions, Options};
 use bitcask_testing::{Sweep, Tier, skip};
 
 use crate::allocator::{large_count, refuse, take_turn};
-use crate::common::{OtherProcess, say};
+use bitcask_testing::{OtherProcess, say};
 
 const KEYS: u64 = 20;
 

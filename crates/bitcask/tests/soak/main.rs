@@ -11,9 +11,6 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-#[expect(dead_code, reason = "other tests need more of it")]
-#[path = "../common/mod.rs"]
-mod common;
 mod disk;
 mod driver;
 mod model;
@@ -22,16 +19,12 @@ mod sample;
 mod verdict;
 mod worker;
 
-use std::path::PathBuf;
-
-use bitcask_testing::Sweep;
-use common::OtherProcess;
+use bitcask_testing::{OtherProcess, Sweep};
 
 /// What a child does; without a role there is nothing to do.
 #[test]
 fn child() {
-    let Ok(role) = std::env::var(common::ROLE) else { return };
-    let place = PathBuf::from(std::env::var(common::STORE).unwrap());
+    let Some((role, place)) = bitcask_testing::role() else { return };
     let (role, arguments) = role.split_once(' ').unwrap();
     match role {
         "drive" => driver::drive(&place, arguments),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bitcask::Bitcask;
 use hdrhistogram::Histogram;
 
-use crate::common::say;
+use bitcask_testing::say;
 
 /// Latencies in nanoseconds.
 pub(crate) struct Latencies(Histogram<u64>);

@@ -14,8 +14,8 @@ use std::fmt;
 
 use bitcask_testing::Tier;
 
-use crate::common::say;
 use crate::sample::Sample;
+use bitcask_testing::say;
 
 /// What is known of one run of the worker.
 #[derive(Default)]

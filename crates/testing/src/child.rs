@@ -1,15 +1,28 @@
 //! Children: this test binary again, in another process, with the role that the environment names.
+//!
+//! A binary that has children has one test that is their entry: it asks [`role`], which is nothing in an ordinary run.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may what only tests use")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-pub(crate) const ROLE: &str = "BITCASK_TEST_ROLE";
-pub(crate) const STORE: &str = "BITCASK_TEST_STORE";
+const ROLE: &str = "BITCASK_TEST_ROLE";
+/// The environment variable that names the directory of a child.
+pub const STORE: &str = "BITCASK_TEST_STORE";
+
+/// What this process is to do, and in which directory, if it is a child.
+#[must_use]
+pub fn role() -> Option<(String, PathBuf)> {
+    let role = std::env::var(ROLE).ok()?;
+    Some((role, PathBuf::from(std::env::var_os(STORE).unwrap())))
+}
 
 /// A child that does not outlive its test, and what it says on lines that begin with `> `.
-pub(crate) struct OtherProcess {
+#[derive(Debug)]
+pub struct OtherProcess {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
@@ -17,7 +30,7 @@ pub(crate) struct OtherProcess {
 impl OtherProcess {
     /// Runs the test `entry` of this binary, by way of a shell in which `exec`, or what is asked for in its place,
     /// comes before the command.
-    pub(crate) fn start(entry: &str, role: &str, store: &Path, exec: &str) -> Self {
+    pub fn start(entry: &str, role: &str, store: &Path, exec: &str) -> Self {
         let script = format!("{exec} \"$0\" --exact {entry} --nocapture --test-threads=1");
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
@@ -28,7 +41,7 @@ impl OtherProcess {
     }
 
     /// The next thing it says; `None` when it has ended.
-    pub(crate) fn line(&mut self) -> Option<String> {
+    pub fn line(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
             if self.lines.read_line(&mut line).unwrap() == 0 {
@@ -42,7 +55,7 @@ impl OtherProcess {
     }
 
     /// `kill -9`; then what it had said before.
-    pub(crate) fn kill(mut self) -> Vec<String> {
+    pub fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         std::iter::from_fn(|| self.line()).collect()
@@ -57,20 +70,20 @@ impl Drop for OtherProcess {
 }
 
 /// Says something to the parent.
-pub(crate) fn say(text: impl std::fmt::Display) {
+pub fn say(text: impl std::fmt::Display) {
     use std::io::Write;
     println!("> {text}");
     std::io::stdout().flush().unwrap();
 }
 
 /// Returns once the parent lets go.
-pub(crate) fn wait_for_parent() {
+pub fn wait_for_parent() {
     let mut nothing = String::new();
     let _ = std::io::stdin().read_line(&mut nothing);
 }
 
 /// The bytes of every file in a directory.
-pub(crate) fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let regular = entries.filter(|entry| entry.file_type().unwrap().is_file());
     regular
