@@ -8,13 +8,12 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use bitcask_testing::{Sweep, Tier};
+use bitcask_testing::{OtherProcess, Sweep, Tier, say};
 
 use crate::model::Answer;
 use crate::script::{Script, THREADS};
 use crate::worker::{Clock, Event, Worker};
 use crate::{ACTIONS, History, options};
-use bitcask_testing::{OtherProcess, say};
 
 /// How often the store of a history is killed, at least.
 const KILLS: u64 = 4;

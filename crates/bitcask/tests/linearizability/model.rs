@@ -60,7 +60,7 @@ impl Call {
 /// One call about one key, from when to when.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation {
-    /// For people.
+    /// Who called; only reports use it.
     pub(crate) thread: usize,
     pub(crate) call: Call,
     /// When it began, by a clock that gives each number once.

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use bitcask::{Durability, Io, LogFormat, MergeOptions, MergePolicy, Options, Repair};
-use bitcask_testing::{Sweep, Tier};
+use bitcask_testing::{Sweep, Tier, content};
 
 use crate::allocator::{peak_of, take_turn};
-use bitcask_testing::content;
 
 const MIB: usize = 1 << 20;
 

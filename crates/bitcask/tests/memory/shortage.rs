@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bitcask::{Bitcask, Compression, Durability, MergeOptions, Options};
-use bitcask_testing::{Sweep, Tier, skip};
+use bitcask_testing::{OtherProcess, Sweep, Tier, say, skip};
 
 use crate::allocator::{large_count, refuse, take_turn};
-use bitcask_testing::{OtherProcess, say};
 
 const KEYS: u64 = 20;
 

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bitcask::{Bitcask, Options};
+use bitcask_testing::{OtherProcess, say};
 
 use crate::disk::Ballast;
 use crate::model::{Chance, Model, Operation, Write, read_all};
 use crate::plan::{Plan, THREADS};
 use crate::sample::Sample;
 use crate::verdict::{Life, judge};
-use bitcask_testing::{OtherProcess, say};
 
 /// How much of the disk is used, by the store and by what lies beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bitcask::Bitcask;
-use hdrhistogram::Histogram;
-
 use bitcask_testing::say;
+use hdrhistogram::Histogram;
 
 /// Latencies in nanoseconds.
 pub(crate) struct Latencies(Histogram<u64>);

@@ -12,10 +12,9 @@
 
 use std::fmt;
 
-use bitcask_testing::Tier;
+use bitcask_testing::{Tier, say};
 
 use crate::sample::Sample;
-use bitcask_testing::say;
 
 /// What is known of one run of the worker.
 #[derive(Default)]

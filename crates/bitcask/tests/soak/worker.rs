@@ -5,11 +5,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bitcask::{Bitcask, Error, PutOptions};
+use bitcask_testing::say;
 
 use crate::model::{Held, Look, Model, Operation, Write, fits, held, name, now_us, read_all, value};
 use crate::plan::{Plan, THREADS};
 use crate::sample::Sampler;
-use bitcask_testing::say;
 
 /// Works until it is killed; or for so many seconds, where that is not 0, and closes the store.
 pub(crate) fn work(place: &Path, arguments: &str) {
