@@ -71,8 +71,12 @@ impl Store {
             return self.seal(side, &file);
         }
         let covered = side.syncer.covered();
-        let marked = side.writer().append_log(Kind::CloseMarker, &covered.position.encode());
-        marked.map_err(|error| side.append_failed(error))?;
+        {
+            let mut writer = side.writer();
+            side.check()?;
+            let marked = writer.append_log(Kind::CloseMarker, &covered.position.encode());
+            marked.map_err(|error| side.append_failed(error))?;
+        }
         file.truncate(file.data_len())?;
         file.sync().map_err(|error| side.poison(&error))
     }

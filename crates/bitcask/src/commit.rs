@@ -283,9 +283,9 @@ impl Store {
 
     /// The writer lock of a store that takes writes.
     pub(crate) fn writer<'a>(&'a self, side: &'a WriteSide) -> Result<MutexGuard<'a, Writer>> {
-        side.check()?;
         let writer = side.writer();
-        // Looked at under the lock: `close` sets it under the lock.
+        // Looked at under the lock: `close` sets the one under the lock, and who panics under it the other.
+        side.check()?;
         self.check_open()?;
         Ok(writer)
     }
@@ -386,9 +386,13 @@ impl Store {
     /// One sync of the log to its present end, older files first. A failure poisons the store: what the kernel has
     /// done with the unwritten pages nobody knows.
     fn sync_log(&self, side: &WriteSide) -> Result<Covered> {
+        // What a sync that panicked has done nobody knows either.
+        let _guard = side.poison_on_panic("a thread that synced it");
         let began = self.clock.monotonic();
         let (unsynced, active, covered) = {
             let writer = side.writer();
+            // Who panicked in a rotation may have left a file out.
+            side.check()?;
             let covered = Covered { appended: writer.appended, position: writer.end() };
             (writer.unsynced.clone(), writer.active.clone(), covered)
         };

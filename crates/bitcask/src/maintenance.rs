@@ -66,9 +66,9 @@ impl Store {
     /// The catalog lock, unless an earlier failure forbids to change anything, or the store was closed: then the directory
     /// may be another writer's.
     pub(crate) fn catalog<'a>(&self, side: &'a WriteSide) -> Result<MutexGuard<'a, Catalog>> {
-        side.check()?;
         let catalog = side.catalog();
-        // Looked at under the lock: `close` sets it under the lock.
+        // Looked at under the lock: `close` sets the one under the lock, and who panics under it the other.
+        side.check()?;
         self.check_open()?;
         Ok(catalog)
     }
@@ -196,7 +196,7 @@ impl Store {
             self.sync_through(side, appended)?;
         } else if appended == idle_since {
             let covered = side.syncer.covered();
-            let mut writer = side.writer();
+            let mut writer = self.writer(side)?;
             writer.claim(covered).map_err(|error| side.append_failed(error))?;
         }
         Ok(appended)

@@ -82,8 +82,8 @@ impl Store {
         if expired.is_empty() {
             return Ok(0);
         }
-        side.check()?;
         let writer = side.writer();
+        side.check()?;
         let mut removed = 0;
         for &(digest, location) in expired {
             // What the absence of the key rests on from now on, before anybody can see it.

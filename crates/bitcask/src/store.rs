@@ -141,14 +141,12 @@ impl WriteSide {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses when an earlier failure forbids to acknowledge anything.
+    /// Refuses when an earlier failure forbids to acknowledge anything. Who is about to change what a lock guards asks
+    /// with the lock held: a thread may have panicked under it while he waited.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.writer.is_poisoned() || self.catalog.is_poisoned() {
-            self.poison(&Error::io(
-                "write",
-                "the log",
-                std::io::Error::other("a thread panicked while it wrote"),
-            ));
+        let (writer, catalog) = (self.writer.is_poisoned(), self.catalog.is_poisoned());
+        if writer || catalog || self.merging.is_poisoned() || self.sealing.is_poisoned() {
+            self.poison(&panicked("a thread"));
         }
         match self.poison.get() {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
@@ -162,6 +160,11 @@ impl WriteSide {
             self.events.note(|| Event::Poisoned { cause: cause.clone() });
         }
         cause.clone()
+    }
+
+    /// Poisons if a panic unwinds through the scope of the guard, where no lock tells of it.
+    pub(crate) fn poison_on_panic<'a>(&'a self, who: &'a str) -> PoisonOnPanic<'a> {
+        PoisonOnPanic { side: self, who, was_panicking: std::thread::panicking() }
     }
 
     pub(crate) fn poison_cause(&self) -> Option<String> {
@@ -202,6 +205,26 @@ impl WriteSide {
     pub(crate) fn release_lock(&self) {
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
+}
+
+/// Poisons when it is dropped by a panic: nobody finishes what that has left half-way.
+pub(crate) struct PoisonOnPanic<'a> {
+    side: &'a WriteSide,
+    who: &'a str,
+    /// A store may be closed because of a panic that has nothing to do with it.
+    was_panicking: bool,
+}
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.was_panicking {
+            self.side.poison(&panicked(self.who));
+        }
+    }
+}
+
+fn panicked(who: &str) -> Error {
+    Error::io("write", "the log", std::io::Error::other(format!("{who} panicked while it wrote")))
 }
 
 impl Store {

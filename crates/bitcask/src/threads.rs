@@ -64,8 +64,10 @@ impl Threads {
 
     fn spawn(&mut self, name: &str, work: impl FnOnce(&Store, &WriteSide) + Send + 'static) -> Result<()> {
         let store = Arc::clone(&self.store);
+        let who = format!("the thread {name}");
         let run = move || {
             if let Some(side) = &store.write_side {
+                let _guard = side.poison_on_panic(&who);
                 work(&store, side);
             }
         };

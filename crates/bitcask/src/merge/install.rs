@@ -113,7 +113,7 @@ impl Store {
     ) -> Result<()> {
         // A record was dropped because of a later one: that must not be lost now.
         let (appended, end) = {
-            let writer = side.writer();
+            let writer = self.writer(side)?;
             (writer.appended, self.end_of_keys(&writer))
         };
         self.sync_through(side, appended)?;

@@ -120,10 +120,8 @@ impl Store {
     /// Closes the active file, so that a merge can take it, and goes on in the next.
     pub(crate) fn rotate(&self, side: &WriteSide) -> Result<()> {
         loop {
-            side.check()?;
             {
-                let mut writer = side.writer();
-                self.check_open()?;
+                let mut writer = self.writer(side)?;
                 if !writer.has_keys() {
                     return Ok(());
                 }

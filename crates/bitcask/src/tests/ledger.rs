@@ -109,6 +109,11 @@ impl Ledger {
         [self.state(), self.with_open()].iter().any(|state| state.get(key).map(String::as_str) == value)
     }
 
+    /// Whether a handle that is open may show this, as a whole.
+    pub(super) fn is_state(&self, found: &State) -> bool {
+        *found == self.state() || *found == self.with_open()
+    }
+
     /// The state after the end of a process. The open write is decided by it, and all is durable: what an open
     /// shows it has synced.
     pub(super) fn settle_after_exit(&mut self, found: &State) {

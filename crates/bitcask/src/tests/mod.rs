@@ -28,6 +28,7 @@ mod merge_faults;
 mod merge_rules;
 mod model;
 mod nested;
+mod panics;
 mod recovery_faults;
 mod regressions;
 mod repair;

@@ -86,7 +86,8 @@ impl SimDisk {
     }
 
     /// Makes the first operation from number `from` on fail that can fail so, and with [`Repeat::Forever`] all later
-    /// ones too. Only [`Failure::Map`] reaches copies in a map, and nothing else.
+    /// ones too. [`Failure::Map`] reaches copies in a map and nothing else, [`Failure::Panic`] everything, and the others
+    /// all but such copies.
     pub(crate) fn fail_at(&self, from: u64, failure: Failure, repeat: Repeat) {
         self.inject(from, |_| true, failure, repeat);
     }
@@ -99,6 +100,11 @@ impl SimDisk {
     /// How many operations were made to fail. A loop over the n-th operation ends where this stays 0.
     pub(crate) fn faults_fired(&self) -> u64 {
         self.state().faults.fired
+    }
+
+    /// The name of the thread in which the last of them failed.
+    pub(crate) fn fault_fired_in(&self) -> Option<String> {
+        self.state().faults.fired_in.clone()
     }
 
     /// Forgets what was ordered by `fail_at`, `inject`, `set_calls` and `set_sync_mode`.

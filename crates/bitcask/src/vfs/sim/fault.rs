@@ -1,7 +1,7 @@
 //! What goes wrong while the engine runs: errors at chosen operations, short calls, a sync that lies.
 //!
 //! Operations are counted from 0, one for each call through the seam; copies in a map count too, so that a test can
-//! crash between two of them, but only [`Failure::Map`] makes them fail.
+//! crash between two of them, but only [`Failure::Map`] and [`Failure::Panic`] reach them.
 
 use super::random::Random;
 use super::to_u64;
@@ -73,6 +73,8 @@ pub(crate) enum Failure {
     Os(i32),
     /// A copy in a map meets a page that cannot be read or written.
     Map,
+    /// No error: the call panics, by system call or in a map.
+    Panic,
 }
 
 impl Failure {
@@ -81,6 +83,7 @@ impl Failure {
             Self::Kind(kind) => kind.into(),
             Self::Os(number) => io::Error::from_raw_os_error(number),
             Self::Map => map_fault(),
+            Self::Panic => panic!("the simulated disk panics"),
         }
     }
 }
@@ -132,7 +135,11 @@ struct Injection {
 
 impl Injection {
     fn hits(&self, number: u64, kind: OpKind, way: Way) -> bool {
-        let reaches = (self.failure == Failure::Map) == (way == Way::Map);
+        let reaches = match self.failure {
+            Failure::Kind(_) | Failure::Os(_) => way == Way::Call,
+            Failure::Map => way == Way::Map,
+            Failure::Panic => true,
+        };
         number >= self.from && reaches && (self.only)(kind)
     }
 }
@@ -144,6 +151,8 @@ pub(super) struct Faults {
     pub(super) operations: u64,
     /// How many of them were made to fail.
     pub(super) fired: u64,
+    /// The name of the thread that called the last of those.
+    pub(super) fired_in: Option<String>,
     pub(super) sync_mode: SyncMode,
     injections: Vec<Injection>,
     /// Chance for short calls; `None` when they are whole.
@@ -152,7 +161,14 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn none() -> Self {
-        Self { operations: 0, fired: 0, sync_mode: SyncMode::Honest, injections: Vec::new(), short: None }
+        Self {
+            operations: 0,
+            fired: 0,
+            fired_in: None,
+            sync_mode: SyncMode::Honest,
+            injections: Vec::new(),
+            short: None,
+        }
     }
 
     pub(super) fn inject(&mut self, from: u64, only: fn(OpKind) -> bool, failure: Failure, repeat: Repeat) {
@@ -160,7 +176,12 @@ impl Faults {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self { operations: self.operations, fired: self.fired, ..Self::none() };
+        *self = Self {
+            operations: self.operations,
+            fired: self.fired,
+            fired_in: self.fired_in.take(),
+            ..Self::none()
+        };
     }
 
     pub(super) fn set_calls(&mut self, calls: Calls) {
@@ -177,6 +198,7 @@ impl Faults {
             return Ok(());
         };
         self.fired += 1;
+        self.fired_in = std::thread::current().name().map(str::to_owned);
         let failure = self.injections[index].failure;
         if self.injections[index].repeat == Repeat::Once {
             self.injections.remove(index);
