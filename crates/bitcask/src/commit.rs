@@ -16,7 +16,6 @@
 //! Publishing under the lock makes the order of the log the order in which readers see writes. Acknowledging
 //! after the sync, and outside the lock, lets others append meanwhile.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use crate::conditions::KeyState;
@@ -29,6 +28,7 @@ use crate::location::Location;
 use crate::options::{Compression, Durability, Maintenance, Options, PutOptions};
 use crate::read::Found;
 use crate::store::{Store, WriteSide, check_key};
+use crate::sync::MutexGuard;
 use crate::writer::{Covered, Draft, Writer};
 
 /// Whether a write may happen, as judged under the writer lock.

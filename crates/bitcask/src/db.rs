@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::backup::{self, BackupReport};
@@ -21,6 +20,7 @@ use crate::read::{Entry, Metadata, Value};
 use crate::snapshot::Snapshot;
 use crate::status::{ClearReport, MergeReport, Status};
 use crate::store::Store;
+use crate::sync::{Arc, Mutex, PoisonError};
 use crate::threads::Threads;
 use crate::vfs::Vfs;
 use crate::vfs::os::OsVfs;

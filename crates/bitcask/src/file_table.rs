@@ -7,12 +7,9 @@
 //! A slot is used again only once nobody holds the file that had it: neither a reader, by a table that it loaded, nor
 //! whoever compares locations. So a location means one record as long as its file is held.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
-use arc_swap::{ArcSwap, Guard};
-
 use crate::file::data_file::DataFile;
 use crate::location::Slot;
+use crate::sync::{Arc, ArcSwap, Guard, Mutex, PoisonError, Weak};
 
 /// One state of the table.
 pub(crate) struct Files(Vec<Option<Arc<DataFile>>>);

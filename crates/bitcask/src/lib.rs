@@ -59,6 +59,7 @@ mod snapshot;
 mod space;
 mod status;
 mod store;
+mod sync;
 mod syncer;
 #[cfg(test)]
 mod tests;

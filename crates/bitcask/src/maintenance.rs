@@ -5,8 +5,6 @@
 //! [`Maintenance::Callers`](crate::options::Maintenance) there are no threads, and all of it happens
 //! between operations, in the same order every time.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
-
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::events::Event;
@@ -17,6 +15,7 @@ use crate::location::Slot;
 use crate::options::Durability;
 use crate::recovery::inventory::Inventory;
 use crate::store::{Store, WriteSide};
+use crate::sync::{Arc, MutexGuard, PoisonError};
 use crate::vfs;
 use crate::writer::{Placement, Writer};
 

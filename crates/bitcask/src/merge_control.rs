@@ -1,10 +1,10 @@
 //! Pausing, stopping and slowing merges down, and what they have learned about files.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::format::position::FileId;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Shared by the merge in progress and by those who want something of it.
 #[derive(Default)]

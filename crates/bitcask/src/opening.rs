@@ -13,8 +13,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 
 use crate::catalog::{Catalog, MakeError};
 use crate::clock::Clock;
@@ -39,6 +37,8 @@ use crate::recovery::settle::{self, Active, Settled};
 use crate::space::Space;
 use crate::status::Recovery;
 use crate::store::{Followed, Store, WriteSide};
+use crate::sync::atomic::{AtomicBool, AtomicU64};
+use crate::sync::{Arc, Mutex};
 use crate::timestamps::Timestamps;
 use crate::versions::Versions;
 use crate::vfs::{self, Access, Dir, DirAccess, Lock, Vfs};

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use arc_swap::Guard;
-
 use crate::error::{Error, Result};
 use crate::expiry;
 use crate::file::data_file::DataFile;
@@ -18,6 +16,7 @@ use crate::keydir::Digest;
 use crate::location::Location;
 use crate::options::Durability;
 use crate::store::{Store, check_key};
+use crate::sync::Guard;
 
 /// How much of a record is read when only its key is wanted, before its length is known.
 const KEY_GUESS: usize = 256;

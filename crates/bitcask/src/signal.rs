@@ -1,8 +1,9 @@
 //! Telling a thread that there is something to do, or that it should end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex, PoisonError};
 
 /// Raised by many, waited for by one. Raising it again before it was taken costs one load.
 #[derive(Default)]

@@ -17,8 +17,6 @@
 //! In a read-only handle `Store::followed` stands above all others.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::catalog::{Catalog, MakeError};
@@ -36,6 +34,8 @@ use crate::merge_control::MergeControl;
 use crate::options::{Io, Maintenance, Options};
 use crate::signal::Signal;
 use crate::status::Recovery;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, is_poisoned};
 use crate::syncer::Syncer;
 use crate::versions::Versions;
 use crate::vfs::{Dir, Lock};
@@ -144,8 +144,8 @@ impl WriteSide {
     /// Refuses when an earlier failure forbids to acknowledge anything. Who is about to change what a lock guards asks
     /// with the lock held: a thread may have panicked under it while he waited.
     pub(crate) fn check(&self) -> Result<()> {
-        let (writer, catalog) = (self.writer.is_poisoned(), self.catalog.is_poisoned());
-        if writer || catalog || self.merging.is_poisoned() || self.sealing.is_poisoned() {
+        let state = is_poisoned(&self.writer) || is_poisoned(&self.catalog);
+        if state || is_poisoned(&self.merging) || is_poisoned(&self.sealing) {
             self.poison(&panicked("a thread"));
         }
         match self.poison.get() {

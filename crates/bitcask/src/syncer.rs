@@ -10,12 +10,12 @@
 //! The sync in flight is the window in which the next group gathers; there is no timer. Whoever leads notes the end of
 //! the log after the sync before has returned, so each waits for two syncs at the most.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::Result;
 use crate::format::position::LogPosition;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::writer::Covered;
 
 pub(crate) struct Syncer {

@@ -14,7 +14,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -22,6 +21,7 @@ use crate::options::Durability;
 use crate::reaping::Pass;
 use crate::signal::{Signal, Woken};
 use crate::store::{Store, WriteSide};
+use crate::sync::thread::{self, JoinHandle};
 
 /// How long a log must be idle before it is marked, where no interval says otherwise.
 const IDLE: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ impl Threads {
                 work(&store, side);
             }
         };
-        let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        let started = thread::Builder::new().name(name.to_owned()).spawn(run);
         let thread = started.map_err(|source| Error::io("start", format!("the thread {name}"), source))?;
         self.running.push(thread);
         Ok(())
@@ -89,7 +89,7 @@ impl Drop for Threads {
             side.merge_control.stop();
         }
         self.store.events.stop();
-        let here = std::thread::current().id();
+        let here = thread::current().id();
         // The last handle may be an observer's: then this is the thread that tells, and ends when the observer returns.
         for thread in self.running.drain(..).filter(|thread| thread.thread().id() != here) {
             // A thread that panicked has poisoned the store, which says so to all who write.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. A module may use the modules of the rows before its own, and itself.
 const LAYERS: &[&[&str]] = &[
+    &["sync"],
     &["error", "location", "clock", "signal", "progress", "conditions"],
     &["vfs", "format", "keydir", "timestamps", "expiry", "merge_options"],
     &["status"],

@@ -20,11 +20,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::event::Event;
 use crate::signal::{Signal, Woken};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many events wait for a slow observer; those behind them are counted only.
 const WAITING_MAX: usize = 1024;

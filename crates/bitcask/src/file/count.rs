@@ -1,6 +1,6 @@
 //! Records of one file of some sort: how many bytes, and how many keys.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A count that changes while others read it. Bytes and keys are two numbers: read together they may be of two moments, unless
 /// all changes happen under one lock.

@@ -5,7 +5,6 @@
 //! - Bytes below `data_len` never change while the file is open.
 //! - `synced_len <= data_len`; it is raised only after a sync has returned.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::count::Count;
@@ -19,6 +18,7 @@ use crate::format::manifest::Identity;
 use crate::format::position::{FileId, LogPosition};
 use crate::format::record::Kind;
 use crate::location::{Location, Slot};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::vfs::{self, Access, Dir, File};
 
 pub(crate) struct DataFile {

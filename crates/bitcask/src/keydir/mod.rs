@@ -15,13 +15,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{LockResult, PoisonError, RwLock, RwLockWriteGuard};
-
 use self::digest::Digester;
 pub(crate) use self::digest::{Digest, SHARD_COUNT};
 use self::table::Table;
 use crate::location::Location;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{LockResult, PoisonError, RwLock, RwLockWriteGuard};
 
 /// Some entries, in digest order.
 type Entries = Vec<(Digest, Location)>;

@@ -19,6 +19,7 @@ use crate::location::Location;
 use crate::options::{Maintenance, Options};
 use crate::recovery::inventory::{self, Inventory};
 use crate::status::Recovery;
+use crate::sync::parallelism;
 use crate::versions::Versions;
 use crate::vfs::Dir;
 
@@ -102,7 +103,7 @@ impl<'a> Loader<'a> {
         clock: &dyn Clock,
     ) -> Self {
         let threads = match options.maintenance {
-            Maintenance::Threads => std::thread::available_parallelism().map_or(1, usize::from),
+            Maintenance::Threads => parallelism(),
             Maintenance::Callers => 1,
         };
         let (max_keydir_bytes, now_us) = (options.max_keydir_bytes, clock.now_us());

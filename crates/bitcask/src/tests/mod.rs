@@ -33,6 +33,8 @@ mod recovery_faults;
 mod regressions;
 mod repair;
 mod restore;
+#[cfg(shuttle)]
+mod schedules;
 mod seal;
 mod snapshot;
 mod stories;

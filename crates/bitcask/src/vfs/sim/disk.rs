@@ -6,11 +6,11 @@ use super::fault::{Calls, Failure, Faults, OpKind, Operation, Repeat, SyncMode, 
 use super::image::Image;
 use super::inode::Inode;
 use super::to_u64;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::vfs::{Io, Vfs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many operations the trace remembers.
 const TRACE_COUNT: usize = 10_000;
