@@ -1,9 +1,10 @@
 //! Schedules: short programs of several threads on one store, under a scheduler that tries one order of their steps after
-//! the other, by chance and by few preemptions at chosen places (PCT). It sees every lock, atomic and thread that the
+//! the other: by chance, in bursts, and by few preemptions at chosen places (PCT). It sees every lock, atomic and thread that the
 //! engine takes from `crate::sync`, and the lock of the simulated disk; a deadlock fails the test.
 //!
 //! Compiled only with `RUSTFLAGS="--cfg shuttle"`.
 
+mod bursts;
 mod linearizable;
 mod moments;
 
@@ -13,6 +14,7 @@ use bitcask_testing::{Sweep, Tier};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
+use self::bursts::Bursts;
 use super::ledger::STORE;
 use crate::options::Maintenance;
 use crate::sync::thread;
@@ -33,10 +35,10 @@ fn explore(test: &'static str, program: fn(&mut Random)) {
     let cases = schedules.div_ceil(OF_ONE_CASE as u64);
     for case in (0..cases).filter(|&case| sweep.wants(case)) {
         let run = |seed| {
-            let ran = if case.is_multiple_of(2) {
-                run(RandomScheduler::new_from_seed(seed, OF_ONE_CASE), seed, program)
-            } else {
-                run(PctScheduler::new_from_seed(seed, DEPTH, OF_ONE_CASE), seed, program)
+            let ran = match case % 4 {
+                0 => run(RandomScheduler::new_from_seed(seed, OF_ONE_CASE), seed, program),
+                1 => run(PctScheduler::new_from_seed(seed, DEPTH, OF_ONE_CASE), seed, program),
+                _ => run(Bursts::new(seed, OF_ONE_CASE), seed, program),
             };
             assert_eq!(ran, OF_ONE_CASE);
         };
