@@ -150,6 +150,7 @@ impl WriteSide {
                 std::io::Error::other("a thread panicked while it wrote"),
             ));
         }
+        planted!("a poisoned store goes on", return Ok(()));
         match self.poison.get() {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
             None => Ok(()),
@@ -158,6 +159,7 @@ impl WriteSide {
 
     /// Forbids all writes from now on, because of `cause`; gives that back. The first cause stays.
     pub(crate) fn poison(&self, cause: &Error) -> Error {
+        planted!("a failure does not poison", return cause.clone());
         if self.poison.set(cause.to_string()).is_ok() {
             self.events.note(|| Event::Poisoned { cause: cause.clone() });
         }

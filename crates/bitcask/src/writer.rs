@@ -228,6 +228,7 @@ impl Writer {
         }
         self.successor = None;
         self.unsynced.push(Arc::clone(&previous));
+        planted!("a file that is full is not synced", self.unsynced.clear());
         self.unsealed.push(previous);
         self.has_keys = false;
         Ok(true)
@@ -438,6 +439,7 @@ impl Writer {
     }
 
     fn undo(&self, error: Error, end: u64) -> AppendError {
+        planted!("a broken map is a failed write", return AppendError::Undone(error));
         match self.placement {
             // The place was allocated, so this is a broken map: what else it has lost nobody knows.
             Placement::Mapped { .. } => AppendError::InDoubt(error),

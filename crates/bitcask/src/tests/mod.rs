@@ -28,6 +28,8 @@ mod merge_faults;
 mod merge_rules;
 mod model;
 mod nested;
+#[cfg(planted)]
+pub(crate) mod planted;
 mod recovery_faults;
 mod regressions;
 mod repair;
