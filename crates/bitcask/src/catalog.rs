@@ -102,7 +102,7 @@ impl Catalog {
         last_timestamp: u64,
     ) -> Result<(), MakeError> {
         manifest.generation += 1;
-        planted!("timestamps of what a merge has dropped are forgotten", let last_timestamp = 0);
+        planted!("the timestamp of a clear is forgotten", let last_timestamp = 0);
         manifest.highest_timestamp = manifest.highest_timestamp.max(last_timestamp);
         manifest_file::replace(dir, &manifest).map_err(|error| match error {
             ReplaceError::Unchanged(error) => MakeError::Undone(error),

@@ -126,7 +126,7 @@ impl WriteSide {
             last_sync: Mutex::new(Duration::ZERO),
             poison: OnceLock::new(),
             events,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(planted!("a lock is let go of at once", None, Some(lock))),
         }
     }
 

@@ -93,12 +93,17 @@ impl Store {
 
     /// Gives the output its footer and its hint file, and opens it for reading.
     fn seal_output(&self, output: &DataFile, inventory: Inventory) -> Result<(Arc<DataFile>, Hints)> {
-        output.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp())?;
+        let footer = inventory.footer(Ending::Rotated);
+        output.seal(&footer, inventory.last_timestamp())?;
         planted!("an output is not synced", (), output.sync()?);
         let data_len = inventory.end;
         let hints = inventory.into_hints(self.identity.store, output, &self.keydir);
         hints.write_if_possible(&*self.dir);
         let file = DataFile::open(&*self.dir, output.id(), &self.identity, output.slot(), Access::Read, 0)?;
+        if file.known_footer()? != Some(footer) {
+            let what = "the footer that a merge wrote does not come back";
+            return Err(Error::corruption(file.name(), data_len, what));
+        }
         file.set_data_len(data_len);
         file.raise_synced_len(data_len);
         Ok((file, hints))

@@ -1,6 +1,7 @@
 //! Tests of the whole engine, on the simulated disk where durability is concerned.
 
 mod backup;
+mod bad_disk;
 mod batches;
 mod changes;
 mod clear;

@@ -15,28 +15,16 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use self::table::{MISTAKES, Mistake};
-use crate::vfs::Lock;
 
 /// The environment variable that names the mistake of this process.
 const PLANTED: &str = "BITCASK_PLANTED";
+/// The one that names the only mistake to plant, as that of a sweep's only case.
+const CASE: &str = "BITCASK_CASE";
 
 /// Whether this mistake is planted in this process.
 pub(crate) fn is(name: &str) -> bool {
     static NAME: OnceLock<Option<String>> = OnceLock::new();
     NAME.get_or_init(|| std::env::var(PLANTED).ok()).as_deref() == Some(name)
-}
-
-/// A lock that is none.
-pub(crate) fn no_lock() -> Box<dyn Lock> {
-    Box::new(NoLock)
-}
-
-struct NoLock;
-
-impl Lock for NoLock {
-    fn is_intact(&self) -> std::io::Result<bool> {
-        Ok(true)
-    }
 }
 
 /// What a test made of a mistake.
@@ -49,7 +37,7 @@ enum Found {
 /// Runs one test in a process of its own, with a mistake planted or none.
 fn run(test: &str, mistake: Option<&str>) -> Found {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", &test, "--test-threads=1"]);
+    command.args(["--exact", test, "--test-threads=1"]).env_remove(CASE);
     match mistake {
         Some(name) => command.env(PLANTED, name),
         None => command.env_remove(PLANTED),
@@ -104,7 +92,7 @@ fn in_parallel<T: Sync, R: Send + Sync>(items: &[T], work: impl Fn(&T) -> R + Sy
 
 /// The mistakes to plant: all, or the one that the environment names.
 fn chosen() -> Vec<&'static Mistake> {
-    let only = std::env::var("BITCASK_CASE").ok();
+    let only = std::env::var(CASE).ok();
     MISTAKES.iter().filter(|mistake| only.as_deref().is_none_or(|only| only == mistake.name)).collect()
 }
 
@@ -115,11 +103,7 @@ fn every_planted_mistake_is_found() {
     let missed: Vec<String> = lines.into_iter().filter_map(Result::err).collect();
     println!("{} mistakes planted, {} found", mistakes.len(), mistakes.len() - missed.len());
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    assert!(
-        std::env::var_os("BITCASK_CASE").is_some() || mistakes.len() >= 40,
-        "too few: {}",
-        mistakes.len()
-    );
+    assert!(std::env::var_os(CASE).is_some() || mistakes.len() >= 40, "too few: {}", mistakes.len());
 }
 
 #[test]

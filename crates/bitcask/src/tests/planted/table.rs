@@ -36,8 +36,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
         ],
     ),
     mistake(
-        "timestamps of what a merge has dropped are forgotten",
-        &["tests::merge_rules::timestamps_of_records_that_have_left_are_not_given_again"],
+        "the timestamp of a clear is forgotten",
+        &["tests::clear::what_is_written_after_a_clear_a_crash_and_a_clock_that_goes_back_is_newer"],
     ),
     mistake("a new file is not synced", &["tests::crash::crashes_at_every_moment_leave_a_prefix_mapped"]),
     mistake(
@@ -64,7 +64,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "hints are not checked",
-        &["tests::corruption::any_flipped_bit_is_detected_reported_and_never_believed"],
+        &["tests::bad_disk::hints_that_were_changed_hide_no_key_and_lead_to_no_other_record"],
     ),
     mistake("a scan does not check values", &["tests::crash::crashes_at_every_moment_leave_a_prefix_mapped"]),
     mistake(
@@ -129,10 +129,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake("a merged file may be torn", &["tests::stories::a_merged_file_without_its_end_is_no_torn_tail"]),
     mistake(
         "files may be in any order",
-        &[
-            "tests::corruption::files_missing_swapped_foreign_or_old_give_no_wrong_answer",
-            "tests::corruption::an_old_manifest_is_refused_or_harmless",
-        ],
+        &["tests::strangers::a_manifest_in_which_files_have_changed_places_is_refused"],
     ),
     mistake(
         "what only the cache may have is not written again",
@@ -162,13 +159,10 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "an emptied file is not synced",
-        &[
-            "tests::stories::a_file_emptied_in_the_cache_only_is_synced_before_it_is_dropped_or_used",
-            "tests::crash::crashes_during_recovery_leave_a_prefix_mapped",
-        ],
+        &["tests::nested::crashes_after_one_in_a_sealing_leave_the_edited_file_or_the_sealed_one"],
     ),
     mistake(
-        "a lock keeps nobody out",
+        "a lock is let go of at once",
         &["tests::engine::only_one_handle_writes_and_the_mode_decides_about_making_a_store"],
     ),
     mistake(
@@ -179,15 +173,17 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "a manifest in the cache is enough",
-        &["tests::faults::a_manifest_whose_directory_sync_failed_is_written_again"],
+        &[
+            "tests::stories::a_first_manifest_that_only_the_cache_has_seen_is_durable_before_its_copy_has_a_name",
+        ],
     ),
     mistake(
         "a file that is full is not synced",
-        &["tests::crash::crashes_at_every_moment_leave_a_prefix_mapped"],
+        &["tests::crash::crashes_during_recovery_leave_a_prefix_syscall"],
     ),
     mistake(
         "a broken map is a failed write",
-        &["tests::faults::whichever_call_fails_it_fails_cleanly_and_nothing_acknowledged_is_lost"],
+        &["tests::bad_disk::a_write_into_a_map_that_breaks_poisons_the_store"],
     ),
     mistake(
         "a failed sync is tried again",
@@ -251,7 +247,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "an output is not read back",
-        &["tests::merge_faults::whichever_call_of_a_merge_fails_no_answer_changes_and_the_store_goes_on"],
+        &["tests::bad_disk::a_merge_gives_up_nothing_for_a_write_that_the_disk_has_garbled"],
     ),
     mistake(
         "a merge takes the active file",
@@ -283,7 +279,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "snapshots do not follow a merge",
-        &["tests::snapshot::a_merge_keeps_what_snapshots_see_only_as_long_as_they_live"],
+        &["tests::snapshot::a_snapshot_sees_one_moment_whatever_is_written_and_merged"],
     ),
     mistake(
         "a clear removes files before it replaces the manifest",
@@ -298,7 +294,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "the names of staged files are not synced",
-        &["tests::backup::a_crash_at_any_moment_leaves_the_old_backup_the_new_one_or_an_unfinished_one"],
+        &[
+            "tests::nested::crashes_after_one_in_a_backup_leave_the_old_one_the_new_one_or_what_the_next_finishes",
+        ],
     ),
     mistake(
         "the old manifest of a backup may still be there",
