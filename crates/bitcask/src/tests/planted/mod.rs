@@ -21,6 +21,9 @@ const PLANTED: &str = "BITCASK_PLANTED";
 /// The one that names the only mistake to plant, as that of a sweep's only case.
 const CASE: &str = "BITCASK_CASE";
 
+/// The longer sweeps are for what the shorter ones do not find.
+const TIERS: [&str; 2] = ["commit", "nightly"];
+
 /// Whether this mistake is planted in this process.
 pub(crate) fn is(name: &str) -> bool {
     static NAME: OnceLock<Option<String>> = OnceLock::new();
@@ -35,9 +38,9 @@ enum Found {
 }
 
 /// Runs one test in a process of its own, with a mistake planted or none.
-fn run(test: &str, mistake: Option<&str>) -> Found {
+fn run(test: &str, tier: &str, mistake: Option<&str>) -> Found {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--test-threads=1"]).env_remove(CASE);
+    command.args(["--exact", test, "--test-threads=1"]).env_remove(CASE).env("BITCASK_TIER", tier);
     match mistake {
         Some(name) => command.env(PLANTED, name),
         None => command.env_remove(PLANTED),
@@ -56,11 +59,12 @@ fn run(test: &str, mistake: Option<&str>) -> Found {
 /// A line of the report; what is wrong otherwise.
 fn hunt(mistake: &Mistake) -> Result<String, String> {
     let begin = Instant::now();
-    for test in mistake.tests {
-        if let Found::ByCase(case) = run(test, Some(mistake.name)) {
+    for (test, tier) in TIERS.iter().flat_map(|tier| mistake.tests.iter().map(move |test| (test, tier))) {
+        if let Found::ByCase(case) = run(test, tier, Some(mistake.name)) {
             let (name, took) = (test.rsplit("::").next().unwrap_or(test), seconds(begin.elapsed()));
             let case = case.map_or(String::new(), |case| format!(", case {case}"));
-            return Ok(format!("{}: `{name}`{case}, {took}", mistake.name));
+            let tier = if *tier == TIERS[0] { String::new() } else { format!(" ({tier})") };
+            return Ok(format!("{}: `{name}`{tier}{case}, {took}", mistake.name));
         }
     }
     Err(format!("NOT FOUND in {}: {}, by {:?}", seconds(begin.elapsed()), mistake.name, mistake.tests))
@@ -110,7 +114,8 @@ fn every_planted_mistake_is_found() {
 fn without_a_mistake_the_tests_that_find_planted_ones_pass() {
     let tests: BTreeSet<&str> = chosen().iter().flat_map(|mistake| mistake.tests).copied().collect();
     let tests: Vec<&str> = tests.into_iter().collect();
-    let failed = in_parallel(&tests, |test| matches!(run(test, None), Found::ByCase(_)).then_some(*test));
+    let failed =
+        in_parallel(&tests, |test| matches!(run(test, TIERS[0], None), Found::ByCase(_)).then_some(*test));
     let failed: Vec<&str> = failed.into_iter().flatten().collect();
     assert!(failed.is_empty(), "{failed:?}");
 }
