@@ -1,0 +1,50 @@
+//! Real processes on real files: who may open, what a kill leaves, what limits of the system do.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod kills;
+mod limits;
+mod openers;
+mod refusals;
+mod rights;
+mod threads;
+
+use std::path::Path;
+
+use bitcask::{Durability, Io, LogFormat, Options};
+use bitcask_testing::OtherProcess;
+
+const IOS: [Io; 2] = [Io::Mapped, Io::Syscall];
+
+/// What a child does; without a role there is nothing to do.
+#[test]
+fn child() {
+    let Some((role, store)) = bitcask_testing::role() else { return };
+    let io = if role.ends_with("syscall") { Io::Syscall } else { Io::Mapped };
+    let format = match role.rsplit('-').next() {
+        Some("json") => LogFormat::Json,
+        Some("csv") => LogFormat::Csv,
+        _ => LogFormat::Binary,
+    };
+    match role.split('-').next().unwrap() {
+        "hold" => openers::hold(&store),
+        "write" => kills::write_for_ever(&store, tiny(io).format(format)),
+        "fill" => limits::fill(&store, io, if role.contains("large") { 4 << 20 } else { 64 << 10 }),
+        "look" => rights::look(&store),
+        other => panic!("no role {other}"),
+    }
+    // Nothing of the test harness follows.
+    std::process::exit(0);
+}
+
+fn tiny(io: Io) -> Options {
+    Options::new().io(io).max_file_size(4096).durability(Durability::Os)
+}
+
+fn start(role: &str, store: &Path) -> OtherProcess {
+    start_by("exec", role, store)
+}
+
+fn start_by(exec: &str, role: &str, store: &Path) -> OtherProcess {
+    OtherProcess::start("child", role, store, exec)
+}
