@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 const ROLE: &str = "BITCASK_TEST_ROLE";
 /// The environment variable that names the directory of a child.
@@ -52,6 +52,12 @@ impl OtherProcess {
                 return line.ends_with('\n').then(|| said.trim_end().to_owned());
             }
         }
+    }
+
+    /// Waits for its end: what it had still to say, and how it ended.
+    pub fn end(mut self) -> (Vec<String>, ExitStatus) {
+        let lines = std::iter::from_fn(|| self.line()).collect();
+        (lines, self.child.wait().unwrap())
     }
 
     /// `kill -9`; then what it had said before.

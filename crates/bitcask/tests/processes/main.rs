@@ -2,6 +2,9 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod calls;
+mod canonical;
+mod kill_at_calls;
 mod kills;
 mod limits;
 mod openers;
@@ -30,6 +33,7 @@ fn child() {
         "hold" => openers::hold(&store),
         "write" => kills::write_for_ever(&store, tiny(io).format(format)),
         "fill" => limits::fill(&store, io, if role.contains("large") { 4 << 20 } else { 64 << 10 }),
+        "run" => canonical::run(&store, canonical::Way::named(role.rsplit('-').next().unwrap())),
         "look" => rights::look(&store),
         other => panic!("no role {other}"),
     }

@@ -1,0 +1,168 @@
+//! The system calls by which a canonical run touches its store, and a run that is disturbed at one of them, both by `strace`.
+//!
+//! A call is named by its kind, the file, and a number: `strace` counts the calls of one thread. Threads of the store race, so that a run may take another course and not come to it: any moment is
+//! a case, and the sweeps say how many of their calls were come to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use bitcask_testing::{OtherProcess, Tier, skip};
+use tempfile::TempDir;
+
+use crate::canonical::{self, Way};
+
+/// All kinds that may touch a store; what changes nothing is here because it can fail.
+const KINDS: &str = "openat,read,pread64,preadv,write,pwrite64,writev,pwritev,fsync,fdatasync,sync_file_range,ftruncate,\
+    fallocate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,link,linkat,flock,mmap,msync,madvise,getdents64,\
+    fstat,newfstatat,statx,fstatfs";
+
+/// One call of a canonical run, or its like in another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Call {
+    pub(crate) kind: String,
+    /// The name of a file of the store, or [`DIRECTORY`].
+    file: String,
+    number: u64,
+}
+
+/// The store's directory itself.
+const DIRECTORY: &str = "directory";
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.kind, self.file, self.number)
+    }
+}
+
+/// Whether there is a `strace` that may trace; says so if not.
+pub(crate) fn strace_works() -> bool {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    let works = WORKS.get_or_init(|| {
+        let mut command = Command::new("strace");
+        command.args([
+            "-D",
+            "-f",
+            "--seccomp-bpf",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=rmdir:error=EIO",
+            "true",
+        ]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    });
+    if !works {
+        skip("there is no strace, or it may not trace");
+    }
+    *works
+}
+
+/// A directory for a run: in memory but for a release, since a kill loses nothing of what was handed to the system.
+pub(crate) fn place() -> TempDir {
+    let in_memory = Tier::get() != Tier::Release && Path::new("/dev/shm").is_dir();
+    let place = in_memory.then(|| tempfile::tempdir_in("/dev/shm")).and_then(Result::ok);
+    place.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
+
+/// Starts a canonical run whose calls of these kinds are written to `trace`.
+fn start(place: &Path, way: Way, arguments: &str) -> OtherProcess {
+    let trace = place.join("trace");
+    // As the child's own grandchild, so that a kill of the child is none of the tracer.
+    let strace = format!("exec strace -D -f -y -o '{}' {arguments} --", trace.display());
+    let role = format!("run-{}", way.name);
+    OtherProcess::start("child", &role, &place.join("store"), &strace)
+}
+
+/// The trace of a run that has ended, call by call, each with the id of its thread.
+pub(crate) fn trace(place: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read(place.join("trace")).unwrap();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.map(|(thread, call)| (thread.to_owned(), call.trim_start().to_owned())).collect()
+}
+
+/// Kind and file of a line of a trace, if that begins a call which touches the store.
+pub(crate) fn parse<'a>(line: &'a str, store: &str) -> Option<(&'a str, &'a str)> {
+    let (kind, arguments) = line.split_once('(')?;
+    if line.starts_with('<') || !arguments.contains(store) {
+        return None;
+    }
+    let mut quoted = arguments.split('"').skip(1);
+    let open = arguments.split_once("</").and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| path);
+    let file = match open {
+        // Named relative to the directory, or the directory itself.
+        Some(path) if path == &store[1..] => {
+            quoted.next().filter(|name| !matches!(*name, "" | ".")).unwrap_or(DIRECTORY)
+        }
+        Some(path) => path.rsplit('/').next()?,
+        None => match quoted.next()? {
+            path if path == store => DIRECTORY,
+            path => path.rsplit('/').next()?,
+        },
+    };
+    // A file without a name is a trial of the file system.
+    (!file.starts_with('#')).then_some((kind, file))
+}
+
+/// All calls of an undisturbed run, in the order of their names. The run itself is checked.
+pub(crate) fn of_a_run(way: Way) -> Vec<Call> {
+    let dir = place();
+    let (lines, status) = start(dir.path(), way, &format!("-e trace={KINDS}")).end();
+    assert!(status.success(), "{status}: {lines:#?}");
+    let account = canonical::Account::of(&lines);
+    assert_eq!((account.acknowledged, &account.failures), (canonical::OPERATIONS, &Vec::new()));
+    assert!(account.ended && account.read.as_ref() == account.states.first());
+
+    let store = dir.path().join("store").display().to_string();
+    let mut of_threads: BTreeMap<(String, String, String), u64> = BTreeMap::new();
+    for (thread, line) in trace(dir.path()) {
+        if let Some((kind, file)) = parse(&line, &store) {
+            *of_threads.entry((kind.to_owned(), file.to_owned(), thread)).or_default() += 1;
+        }
+    }
+    let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for ((kind, file, _), count) in of_threads {
+        let most = counts.entry((kind, file)).or_default();
+        *most = count.max(*most);
+    }
+    let removed = counts.keys().filter(|(kind, file)| kind.starts_with("unlink") && file.starts_with("00"));
+    assert!(removed.count() > 4, "merges remove files: {counts:#?}");
+    let calls = counts.into_iter().flat_map(|((kind, file), count)| {
+        (1..=count).map(move |number| Call { kind: kind.clone(), file: file.clone(), number })
+    });
+    canonical::check(&dir.path().join("store"), way, &account.states);
+    calls.collect()
+}
+
+/// How a disturbed run went.
+pub(crate) struct Disturbed {
+    pub(crate) lines: Vec<String>,
+    pub(crate) status: ExitStatus,
+    /// Whether it came to the call.
+    pub(crate) reached: bool,
+}
+
+/// A canonical run in a directory, to which `what` happens at a call: `signal=SIGKILL`, or `error=EIO` and the like; with a
+/// `+` behind `again` at all that follow, too.
+pub(crate) fn disturb(place: &Path, way: Way, call: &Call, what: &str, again: &str) -> Disturbed {
+    let Call { kind, file, number } = call;
+    let store = place.join("store");
+    let store = store.display();
+    // By name for what is not open, by path for what is.
+    let paths = match file.as_str() {
+        DIRECTORY => format!("-P '{store}'"),
+        file => format!("-P '{file}' -P '{store}/{file}'"),
+    };
+    // The marks are not of a kind that is disturbed.
+    let marks = format!("-P {} -P {}", canonical::BEGINS, canonical::DONE);
+    let inject = format!(
+        "-e trace={kind},readlink,readlinkat -e inject={kind}:{what}:when={number}{again} {paths} {marks}"
+    );
+    let (lines, status) = start(place, way, &inject).end();
+    let of_kind = trace(place);
+    let reached = of_kind.iter().any(|(_, line)| line.contains("INJECTED") || line.starts_with("+++ killed"));
+    Disturbed { lines, status, reached }
+}
