@@ -1,9 +1,10 @@
 //! The system calls by which a canonical run touches its store, and a run that is disturbed at one of them, both by `strace`.
 //!
-//! A call is named by its kind, the file, and a number: `strace` counts the calls of one thread. Threads of the store race, so that a run may take another course and not come to it: any moment is
-//! a case, and the sweeps say how many of their calls were come to.
+//! A call is named by its kind, the file, and a number: `strace` counts the calls of one thread. Threads of the store race,
+//! so that a run may take another course and not come to a call: any moment is a case, and the sweeps say how often that
+//! happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 use bitcask_testing::{OtherProcess, Tier, skip};
 use tempfile::TempDir;
 
-use crate::canonical::{self, Way};
+use crate::canonical::{self, Account, Way};
 
 /// All kinds that may touch a store; what changes nothing is here because it can fail.
 const KINDS: &str = "openat,read,pread64,preadv,write,pwrite64,writev,pwritev,fsync,fdatasync,sync_file_range,ftruncate,\
@@ -30,6 +31,17 @@ pub(crate) struct Call {
 
 /// The store's directory itself.
 const DIRECTORY: &str = "directory";
+/// Whatever lies in the store, and its directory.
+const ALL: &str = "all";
+
+/// The calls of an undisturbed run.
+pub(crate) struct Run {
+    /// By kind, file and number.
+    pub(crate) calls: Vec<Call>,
+    /// By kind and number, on whichever file: from one of these on a disk may be broken.
+    pub(crate) of_all: Vec<Call>,
+    files: BTreeSet<String>,
+}
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,18 +88,42 @@ fn start(place: &Path, way: Way, arguments: &str) -> OtherProcess {
     OtherProcess::start("child", &role, &place.join("store"), &strace)
 }
 
-/// The trace of a run that has ended, call by call, each with the id of its thread.
-pub(crate) fn trace(place: &Path) -> Vec<(String, String)> {
+/// One call in a trace: from which line to which, and what came of it.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    thread: String,
+    pub(crate) text: String,
+    pub(crate) begin: usize,
+    /// None if it did not come to its end.
+    pub(crate) end: Option<usize>,
+    pub(crate) result: String,
+}
+
+/// The trace of a run that has ended, in the order in which the calls began.
+pub(crate) fn trace(place: &Path) -> Vec<Traced> {
     let text = std::fs::read(place.join("trace")).unwrap();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.map(|(thread, call)| (thread.to_owned(), call.trim_start().to_owned())).collect()
+    let mut calls: Vec<Traced> = Vec::new();
+    for (at, line) in String::from_utf8_lossy(&text).lines().enumerate() {
+        let (thread, text) = line.split_once(' ').unwrap();
+        let text = text.trim_start();
+        let result = text.rsplit_once(" = ").map(|(_, result)| result.to_owned());
+        if text.starts_with("<... ") {
+            let open = |call: &&mut Traced| call.thread == thread && call.end.is_none();
+            let call = calls.iter_mut().rev().find(open).unwrap();
+            (call.end, call.result) = (result.as_ref().map(|_| at), result.unwrap_or_default());
+        } else {
+            let end = result.as_ref().map(|_| at);
+            let (thread, text) = (thread.to_owned(), text.to_owned());
+            calls.push(Traced { thread, text, begin: at, end, result: result.unwrap_or_default() });
+        }
+    }
+    calls
 }
 
 /// Kind and file of a line of a trace, if that begins a call which touches the store.
 pub(crate) fn parse<'a>(line: &'a str, store: &str) -> Option<(&'a str, &'a str)> {
     let (kind, arguments) = line.split_once('(')?;
-    if line.starts_with('<') || !arguments.contains(store) {
+    if !arguments.contains(store) {
         return None;
     }
     let mut quoted = arguments.split('"').skip(1);
@@ -107,62 +143,80 @@ pub(crate) fn parse<'a>(line: &'a str, store: &str) -> Option<(&'a str, &'a str)
     (!file.starts_with('#')).then_some((kind, file))
 }
 
-/// All calls of an undisturbed run, in the order of their names. The run itself is checked.
-pub(crate) fn of_a_run(way: Way) -> Vec<Call> {
+/// The calls of an undisturbed run, in the order of their names. The run itself is checked.
+pub(crate) fn of_a_run(way: Way) -> Run {
     let dir = place();
     let (lines, status) = start(dir.path(), way, &format!("-e trace={KINDS}")).end();
     assert!(status.success(), "{status}: {lines:#?}");
-    let account = canonical::Account::of(&lines);
+    let account = Account::of(&lines);
     assert_eq!((account.acknowledged, &account.failures), (canonical::OPERATIONS, &Vec::new()));
     assert!(account.ended && account.read.as_ref() == account.states.first());
 
     let store = dir.path().join("store").display().to_string();
-    let mut of_threads: BTreeMap<(String, String, String), u64> = BTreeMap::new();
-    for (thread, line) in trace(dir.path()) {
-        if let Some((kind, file)) = parse(&line, &store) {
-            *of_threads.entry((kind.to_owned(), file.to_owned(), thread)).or_default() += 1;
+    let mut of_threads: BTreeMap<[String; 3], u64> = BTreeMap::new();
+    for call in trace(dir.path()) {
+        if let Some((kind, file)) = parse(&call.text, &store) {
+            for file in [file, ALL] {
+                *of_threads.entry([kind.to_owned(), file.to_owned(), call.thread.clone()]).or_default() += 1;
+            }
         }
     }
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for ((kind, file, _), count) in of_threads {
+    for ([kind, file, _], count) in of_threads {
         let most = counts.entry((kind, file)).or_default();
         *most = count.max(*most);
     }
-    let removed = counts.keys().filter(|(kind, file)| kind.starts_with("unlink") && file.starts_with("00"));
+    let removed = counts.keys().filter(|(kind, file)| kind == "unlinkat" && file.starts_with("00"));
     assert!(removed.count() > 4, "merges remove files: {counts:#?}");
+    let files = counts.keys().map(|(_, file)| file.clone()).filter(|file| file != ALL).collect();
     let calls = counts.into_iter().flat_map(|((kind, file), count)| {
         (1..=count).map(move |number| Call { kind: kind.clone(), file: file.clone(), number })
     });
+    let (of_all, calls) = calls.partition(|call| call.file == ALL);
     canonical::check(&dir.path().join("store"), way, &account.states);
-    calls.collect()
+    Run { calls, of_all, files }
 }
 
 /// How a disturbed run went.
 pub(crate) struct Disturbed {
-    pub(crate) lines: Vec<String>,
+    pub(crate) account: Account,
     pub(crate) status: ExitStatus,
     /// Whether it came to the call.
     pub(crate) reached: bool,
 }
 
-/// A canonical run in a directory, to which `what` happens at a call: `signal=SIGKILL`, or `error=EIO` and the like; with a
-/// `+` behind `again` at all that follow, too.
-pub(crate) fn disturb(place: &Path, way: Way, call: &Call, what: &str, again: &str) -> Disturbed {
-    let Call { kind, file, number } = call;
-    let store = place.join("store");
-    let store = store.display();
-    // By name for what is not open, by path for what is.
-    let paths = match file.as_str() {
-        DIRECTORY => format!("-P '{store}'"),
-        file => format!("-P '{file}' -P '{store}/{file}'"),
-    };
-    // The marks are not of a kind that is disturbed.
-    let marks = format!("-P {} -P {}", canonical::BEGINS, canonical::DONE);
-    let inject = format!(
-        "-e trace={kind},readlink,readlinkat -e inject={kind}:{what}:when={number}{again} {paths} {marks}"
-    );
-    let (lines, status) = start(place, way, &inject).end();
-    let of_kind = trace(place);
-    let reached = of_kind.iter().any(|(_, line)| line.contains("INJECTED") || line.starts_with("+++ killed"));
-    Disturbed { lines, status, reached }
+impl Run {
+    /// Some of the calls of a kind, spread over all of them.
+    pub(crate) fn spread<'a>(calls: &'a [Call], kind: &str, count: usize) -> Vec<&'a Call> {
+        let of_kind: Vec<&Call> = calls.iter().filter(|call| call.kind == kind).collect();
+        let count = count.min(of_kind.len());
+        (0..count).map(|n| of_kind[n * of_kind.len() / count]).collect()
+    }
+
+    /// A run like this one, to which `what` happens at a call: `signal=SIGKILL`, or `error=EIO` and the like; for ever, if that
+    /// ends with a `+`.
+    pub(crate) fn disturb(&self, place: &Path, way: Way, call: &Call, what: &str) -> Disturbed {
+        let Call { kind, file, number } = call;
+        let store = place.join("store");
+        let store = store.display();
+        // By name for what is not open, by path for what is.
+        let paths = match file.as_str() {
+            DIRECTORY => format!("-P '{store}'"),
+            ALL => {
+                let files = self.files.iter().map(|file| format!(" -P '{store}/{file}'"));
+                format!("-P '{store}'{}", files.collect::<String>())
+            }
+            file => format!("-P '{file}' -P '{store}/{file}'"),
+        };
+        // What is traced beside the calls of this kind is not disturbed.
+        let marks = format!("-P {} -P {}", canonical::BEGINS, canonical::DONE);
+        let (what, again) = what.strip_suffix('+').map_or((what, ""), |what| (what, "+"));
+        let traced = format!("-e trace={kind},openat,readlink,readlinkat");
+        let inject = format!("{traced} -e inject={kind}:{what}:when={number}{again} {paths} {marks}");
+        let (lines, status) = start(place, way, &inject).end();
+        let mut traced = trace(place).into_iter();
+        let reached =
+            traced.any(|call| call.result.contains("INJECTED") || call.text.starts_with("+++ killed"));
+        Disturbed { account: Account::of(&lines), status, reached }
+    }
 }

@@ -4,33 +4,19 @@ use std::os::unix::process::ExitStatusExt;
 
 use bitcask_testing::{Sweep, Tier};
 
-use crate::calls::{self, Call};
-use crate::canonical::{self, Account, Way};
+use crate::calls::{self, Call, Disturbed, Run};
+use crate::canonical::{self, Way};
 
 /// Kinds that change something: between two of them a kill is the same.
 const CHANGING: [&str; 9] =
     ["openat", "pwrite64", "fsync", "fdatasync", "ftruncate", "fallocate", "renameat", "unlinkat", "mkdir"];
 
-/// Some of these calls, spread over all of them.
-pub(crate) fn spread(calls: &[Call], count: usize) -> impl Iterator<Item = &Call> {
-    let count = count.min(calls.len());
-    (0..count).map(move |n| &calls[n * calls.len() / count])
-}
-
 /// What is killed at in this tier: all calls, or some of each kind that changes something.
-fn chosen(all: &[Call]) -> Vec<&Call> {
-    let by_kind = |kind: &str| all.iter().filter(|call| call.kind == kind).cloned().collect::<Vec<_>>();
-    if Tier::get() != Tier::Commit {
-        return all.iter().collect();
+fn chosen(run: &Run) -> Vec<&Call> {
+    match Tier::get() {
+        Tier::Commit => CHANGING.iter().flat_map(|kind| Run::spread(&run.calls, kind, 6)).collect(),
+        _ => run.calls.iter().collect(),
     }
-    let mut chosen = Vec::new();
-    for kind in CHANGING {
-        let calls = by_kind(kind);
-        for call in spread(&calls, 6) {
-            chosen.extend(all.iter().find(|other| *other == call));
-        }
-    }
-    chosen
 }
 
 #[test]
@@ -42,13 +28,13 @@ fn a_kill_at_any_system_call_leaves_what_was_acknowledged_and_whole_operations()
     let ways = &Way::ALL[..Tier::pick(2, 6, 6)];
     let (mut cases, mut killed) = (0, 0);
     for way in ways {
-        let all = calls::of_a_run(*way);
-        for call in chosen(&all) {
-            let was_killed = sweep.case(format_args!("{}-{call}", way.name), |_| kill(*way, call));
+        let run = calls::of_a_run(*way);
+        for call in chosen(&run) {
+            let was_killed = sweep.case(format_args!("{}-{call}", way.name), |_| kill(&run, *way, call));
             cases += u64::from(was_killed.is_some());
             killed += u64::from(was_killed == Some(true));
         }
-        println!("{}: {} calls", way.name, all.len());
+        println!("{}: {} calls", way.name, run.calls.len());
     }
     println!("{killed} kills");
     assert!(!sweep.is_whole() || killed * 4 >= cases * 3, "only {killed} of {cases} runs were killed");
@@ -56,18 +42,16 @@ fn a_kill_at_any_system_call_leaves_what_was_acknowledged_and_whole_operations()
 }
 
 /// Kills a run at this call, and checks what it leaves: whether it came to the call.
-fn kill(way: Way, call: &Call) -> bool {
+fn kill(run: &Run, way: Way, call: &Call) -> bool {
     let dir = calls::place();
-    let run = calls::disturb(dir.path(), way, call, "signal=SIGKILL", "");
-    let killed = run.status.signal() == Some(9);
-    assert!(killed || run.status.success(), "{}: {:#?}", run.status, run.lines);
-    assert_eq!(killed, run.reached);
+    let Disturbed { account, status, reached } = run.disturb(dir.path(), way, call, "signal=SIGKILL");
+    let killed = status.signal() == Some(9);
+    assert!(killed || status.success(), "{status}");
+    assert_eq!(killed, reached);
     if !killed {
         println!("{}: a run that did not come to {call}", way.name);
     }
-    let account = Account::of(&run.lines);
-    assert_eq!(account.failures, Vec::<String>::new());
-    assert_eq!(account.ended, !killed);
+    assert_eq!((account.ended, &account.failures), (!killed, &Vec::new()));
     canonical::check(&dir.path().join("store"), way, &account.killed().states);
     killed
 }

@@ -4,6 +4,7 @@
 
 mod calls;
 mod canonical;
+mod failing_calls;
 mod kill_at_calls;
 mod kills;
 mod limits;
