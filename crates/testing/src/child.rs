@@ -54,6 +54,23 @@ impl OtherProcess {
         }
     }
 
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args(["-s", name, &self.id().to_string()]).status();
+        assert!(kill.unwrap().success(), "SIG{name}");
+    }
+
+    /// Its process id, where the shell has become the command.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it go on from [`wait_for_parent`].
+    pub fn let_go(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Waits for its end: what it had still to say, and how it ended.
     pub fn end(mut self) -> (Vec<String>, ExitStatus) {
         let lines = std::iter::from_fn(|| self.line()).collect();

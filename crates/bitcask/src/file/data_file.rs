@@ -321,12 +321,15 @@ impl DataFile {
     }
 
     /// Cuts what was allocated behind the data, and appends the footer. All data was synced before; the footer is
-    /// not yet.
+    /// not yet. Where there is no room for a footer, no part of it stays: that would look like damage.
     pub(crate) fn seal(&self, footer: &Footer, timestamp: u64) -> Result<()> {
         let mut record = Vec::new();
         self.codec.encode_log(Kind::Footer, timestamp, footer.data_len, &footer.encode(), &mut record);
         self.truncate(footer.data_len)?;
-        self.write(&record, footer.data_len)
+        self.write(&record, footer.data_len).inspect_err(|_| {
+            // What it cannot cut the next open does.
+            let _ = self.truncate(footer.data_len);
+        })
     }
 
     /// As [`DataFile::footer`], read once: a footer never changes.

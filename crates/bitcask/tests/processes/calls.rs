@@ -84,8 +84,7 @@ fn start(place: &Path, way: Way, arguments: &str) -> OtherProcess {
     let trace = place.join("trace");
     // As the child's own grandchild, so that a kill of the child is none of the tracer.
     let strace = format!("exec strace -D -f -y -o '{}' {arguments} --", trace.display());
-    let role = format!("run-{}", way.name);
-    OtherProcess::start("child", &role, &place.join("store"), &strace)
+    OtherProcess::start("child", &way.role(), &place.join("store"), &strace)
 }
 
 /// One call in a trace: from which line to which, and what came of it.
@@ -181,8 +180,8 @@ pub(crate) fn of_a_run(way: Way) -> Run {
 pub(crate) struct Disturbed {
     pub(crate) account: Account,
     pub(crate) status: ExitStatus,
-    /// Whether it came to the call.
-    pub(crate) reached: bool,
+    /// Whether it came to a call that was to fail.
+    pub(crate) failed: bool,
 }
 
 impl Run {
@@ -214,9 +213,7 @@ impl Run {
         let traced = format!("-e trace={kind},openat,readlink,readlinkat");
         let inject = format!("{traced} -e inject={kind}:{what}:when={number}{again} {paths} {marks}");
         let (lines, status) = start(place, way, &inject).end();
-        let mut traced = trace(place).into_iter();
-        let reached =
-            traced.any(|call| call.result.contains("INJECTED") || call.text.starts_with("+++ killed"));
-        Disturbed { account: Account::of(&lines), status, reached }
+        let failed = trace(place).iter().any(|call| call.result.contains("INJECTED"));
+        Disturbed { account: Account::of(&lines), status, failed }
     }
 }

@@ -114,6 +114,11 @@ impl Way {
         Self::ALL.into_iter().find(|way| way.name == name).unwrap()
     }
 
+    /// The role of a child that runs in this way.
+    pub(crate) fn role(self) -> String {
+        format!("run-{}", self.name)
+    }
+
     pub(crate) fn options(self) -> Options {
         // Nothing is merged but by the operations, so that each run has the same calls.
         let merge = MergeOptions::new().policy(MergePolicy::Never);
