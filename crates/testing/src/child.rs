@@ -56,7 +56,7 @@ impl OtherProcess {
 
     /// Sends it a signal, by its name without `SIG`.
     pub fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args(["-s", name, &self.id().to_string()]).status();
+        let kill = Command::new("sh").args(["-c", &format!("kill -s {name} {}", self.id())]).status();
         assert!(kill.unwrap().success(), "SIG{name}");
     }
 
