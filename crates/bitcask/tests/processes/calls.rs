@@ -2,7 +2,7 @@
 //!
 //! A call is named by its kind, the file, and a number: `strace` counts the calls of one thread. Threads of the store race,
 //! so that a run may take another course and not come to a call: any moment is a case, and the sweeps say how often that
-//! happened.
+//! happened. The trace of an undisturbed run shows as well that what is acknowledged has been synced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use bitcask_testing::{OtherProcess, Tier, skip};
 use tempfile::TempDir;
 
-use crate::canonical::{self, Account, Way};
+use crate::canonical::{self, Account, Operation, State, Way};
 
 /// All kinds that may touch a store; what changes nothing is here because it can fail.
 const KINDS: &str = "openat,read,pread64,preadv,write,pwrite64,writev,pwritev,fsync,fdatasync,sync_file_range,ftruncate,\
@@ -145,7 +145,7 @@ pub(crate) fn parse<'a>(line: &'a str, store: &str) -> Option<(&'a str, &'a str)
 /// The calls of an undisturbed run, in the order of their names. The run itself is checked.
 pub(crate) fn of_a_run(way: Way) -> Run {
     let dir = place();
-    let (lines, status) = start(dir.path(), way, &format!("-e trace={KINDS}")).end();
+    let (lines, status) = start(dir.path(), way, &format!("-e trace={KINDS},readlink,readlinkat")).end();
     assert!(status.success(), "{status}: {lines:#?}");
     let account = Account::of(&lines);
     assert_eq!((account.acknowledged, &account.failures), (canonical::OPERATIONS, &Vec::new()));
@@ -172,8 +172,36 @@ pub(crate) fn of_a_run(way: Way) -> Run {
         (1..=count).map(move |number| Call { kind: kind.clone(), file: file.clone(), number })
     });
     let (of_all, calls) = calls.partition(|call| call.file == ALL);
+    check_acknowledged(&trace(dir.path()), &store);
     canonical::check(&dir.path().join("store"), way, &account.states);
     Run { calls, of_all, files }
+}
+
+/// Every write that was acknowledged has had a sync of the log that began after it did.
+fn check_acknowledged(calls: &[Traced], store: &str) {
+    let (mut state, mut next, mut began, mut synced) = (State::new(), 0, 0, None);
+    let mut ended: Vec<&Traced> = calls.iter().filter(|call| call.end.is_some()).collect();
+    ended.sort_by_key(|call| call.end);
+    for call in ended {
+        if call.text.contains(canonical::BEGINS) {
+            (next, began) = (next + 1, call.begin);
+        } else if call.text.contains(canonical::DONE) {
+            let (operation, before) = (Operation::nth(next - 1), state.clone());
+            operation.apply(&mut state);
+            assert!(state == before || synced > Some(began), "operation {} is acknowledged", next - 1);
+        } else if let Some((kind, file)) = parse(&call.text, store)
+            && kind == "fdatasync"
+            && is_of_log(file)
+        {
+            synced = synced.max(Some(call.begin));
+        }
+    }
+    assert_eq!(next, canonical::OPERATIONS);
+}
+
+/// Whether a file of this name holds records.
+pub(crate) fn is_of_log(file: &str) -> bool {
+    [".data", ".jsonl", ".csv"].iter().any(|end| file.ends_with(end))
 }
 
 /// How a disturbed run went.

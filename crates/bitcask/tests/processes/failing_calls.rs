@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bitcask_testing::{Sweep, Tier};
 
-use crate::calls::{self, Call, Disturbed, Run, parse, trace};
+use crate::calls::{self, Call, Disturbed, Run, is_of_log, parse, trace};
 use crate::canonical::{self, BEGINS, DONE, Operation, Way};
 
 /// Which kinds fail, and how. A write that returns 0 is as short as can be; `strace` makes none that is shorter than asked.
@@ -99,10 +99,9 @@ fn check_syncs(place: &Path) {
             assert!(!write || again.is_none(), "operation {} is acknowledged: {again:?}", next - 1);
         }
         let Some((kind, file)) = parse(&call.text, &store) else { continue };
-        let of_log = [".data", ".jsonl", ".csv"].iter().any(|end| file.ends_with(end));
         if kind == "openat" && call.text.contains("O_CREAT") {
             failed.retain(|(name, _)| name != file);
-        } else if kind.ends_with("sync") && of_log {
+        } else if kind.ends_with("sync") && is_of_log(file) {
             if call.result.starts_with("-1") {
                 failed.insert((file.to_owned(), call.end));
             } else if failed.iter().any(|(name, end)| name == file && *end < Some(call.begin)) {
