@@ -242,14 +242,17 @@ enum Judged {
     Unread(Vec<usize>),
 }
 
+/// The bytes of a batch with so many bytes of records, if a file can hold it.
+fn check_len(records: u64) -> Result<u64> {
+    let len = records + Codec::LOG_RECORD_MAX as u64;
+    if len > LEN_MAX { Err(Error::BatchSize { len, max: LEN_MAX }) } else { Ok(len) }
+}
+
 impl Store {
     /// Writes all, if all conditions hold, and waits until the answer is as durable as asked; whether it was written.
     fn commit_batch(&self, side: &WriteSide, writes: &[Write<'_>], durability: Durability) -> Result<bool> {
         let records: u64 = writes.iter().map(|write| write.draft.len_max()).sum();
-        let len = records + Codec::LOG_RECORD_MAX as u64;
-        if len > LEN_MAX {
-            return Err(Error::BatchSize { len, max: LEN_MAX });
-        }
+        let len = check_len(records)?;
         let has_value = writes.iter().any(|write| write.draft.kind == Kind::Value);
         let kind = if has_value { Kind::Value } else { Kind::Tombstone };
         let mut by_digest: Vec<usize> = (0..writes.len()).collect();
@@ -362,5 +365,18 @@ impl Store {
         if locations.iter().any(|location| location.has_expiry()) {
             side.may_expire.store(true, Ordering::Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_no_file_could_hold_is_refused_with_the_limit() {
+        let most = LEN_MAX - Codec::LOG_RECORD_MAX as u64;
+        assert!(matches!(check_len(most), Ok(LEN_MAX)));
+        let refused = check_len(most + 1);
+        assert!(matches!(refused, Err(Error::BatchSize { len, max: LEN_MAX }) if len == LEN_MAX + 1));
     }
 }

@@ -58,12 +58,14 @@ impl Catalog {
         let id = FileId(self.manifest.next_file.0 - 1);
         let file = create(dir, identity, id, Vec::new(), slot, placement).map_err(MakeError::Undone)?;
         let failed = |source| Error::io("sync", "the store's directory", source);
-        if let Err(error) = dir.sync().map_err(failed) {
+        let synced = planted!("the name of a new file is not synced", Ok(()), dir.sync());
+        if let Err(error) = synced.map_err(failed) {
             return Err(MakeError::InDoubt(error));
         }
         let mut manifest = self.manifest.clone();
         manifest.files.push(ListedFile { id, clean: 0 });
         manifest.next_file = FileId(id.0 + 2);
+        planted!("the number of a file is given again", manifest.next_file = id);
         match self.install(dir, manifest, last_timestamp) {
             Ok(()) => Ok(file),
             Err(error) => {
@@ -100,6 +102,7 @@ impl Catalog {
         last_timestamp: u64,
     ) -> Result<(), MakeError> {
         manifest.generation += 1;
+        planted!("the timestamp of a clear is forgotten", let last_timestamp = 0);
         manifest.highest_timestamp = manifest.highest_timestamp.max(last_timestamp);
         manifest_file::replace(dir, &manifest).map_err(|error| match error {
             ReplaceError::Unchanged(error) => MakeError::Undone(error),

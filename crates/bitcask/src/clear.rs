@@ -63,6 +63,7 @@ impl Store {
         manifest.synced = None;
         // Whoever knows the log up to an earlier position must begin anew.
         manifest.merged_through = cleared_at;
+        planted!("a clear removes files before it replaces the manifest", self.remove_files(&self.order()));
         let installed = catalog.install(&*self.dir, manifest, cleared_at);
         installed.map_err(|error| side.make_failed(error))?;
 

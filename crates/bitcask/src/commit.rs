@@ -249,6 +249,7 @@ impl Store {
         if self.versions.any_snapshot()
             && let Some(old) = shard.get(digest)
         {
+            planted!("what a snapshot sees is overwritten", return shard.remove(digest));
             self.versions.keep(digest, old, timestamp);
         }
         match location {
@@ -259,6 +260,7 @@ impl Store {
 
     /// How much of the log must be durable for what it says of a key to be.
     pub(crate) fn rests_on(&self, side: &WriteSide, writer: &Writer, digest: Digest) -> u64 {
+        planted!("a refusal is acknowledged before its sync", return 0);
         match self.keydir.get(digest) {
             Some(location) if self.is_unsynced(location) => writer.appended,
             Some(_) => 0,
@@ -334,6 +336,10 @@ impl Store {
     /// What a sync marker in front of the next record should claim; `None` when there is nothing new.
     pub(crate) fn to_claim(&self, side: &WriteSide, writer: &Writer) -> Option<Covered> {
         let claims = side.syncer.synced() > writer.claimed();
+        planted!(
+            "a marker claims what was written",
+            return Some(Covered { appended: writer.appended, position: writer.end() })
+        );
         claims.then(|| side.syncer.covered())
     }
 
@@ -366,6 +372,7 @@ impl Store {
 
     /// Returns when the log up to `target` is as durable as asked.
     pub(crate) fn acknowledge(&self, side: &WriteSide, target: u64, durability: Durability) -> Result<()> {
+        planted!("a write is acknowledged before its sync", let durability = Durability::Os);
         if durability == Durability::Always {
             self.sync_through(side, target)?;
         }
@@ -400,6 +407,7 @@ impl Store {
             file.sync().map_err(|error| side.poison(&error))?;
             file.raise_synced_len(file.data_len());
         }
+        planted!("a failed sync is tried again", drop(active.sync()));
         active.sync().map_err(|error| side.poison(&error))?;
         active.raise_synced_len(covered.position.offset);
         let behind = {

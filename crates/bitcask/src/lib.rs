@@ -18,6 +18,9 @@
 //!
 //! What survives a write that has returned is up to [`Durability`]. [`Error`] tells what went wrong and what to do.
 
+#[macro_use]
+mod planted;
+
 mod backup;
 mod batch;
 mod catalog;

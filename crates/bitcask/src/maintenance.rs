@@ -66,6 +66,7 @@ impl Store {
     /// may be another writer's.
     pub(crate) fn catalog<'a>(&self, side: &'a WriteSide) -> Result<MutexGuard<'a, Catalog>> {
         let catalog = side.catalog();
+        planted!("who waited while the store was closed goes on", return Ok(catalog));
         // Looked at under the lock: `close` sets the one under the lock, and who panics under it the other.
         side.check()?;
         self.check_open()?;

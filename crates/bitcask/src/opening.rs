@@ -192,6 +192,7 @@ impl Found {
 /// output of a merge, which is written first. Files below it were merged away, or given up.
 fn refuse_written(dir: &dyn Dir, name: &str, id: FileId, manifest: &Manifest) -> Result<()> {
     let foreign = |reason: &str| Err(Error::ForeignFile { file: name.to_owned(), reason: reason.to_owned() });
+    planted!("what no manifest lists is removed", return Ok(()));
     if id >= manifest.next_file {
         return foreign("the manifest has never given its number: an older manifest was put back");
     }
@@ -287,7 +288,12 @@ impl<'a> Opening<'a> {
         }
         // What reads back may be in the cache only, if its writer died before its last sync or that failed. Files are
         // removed and reserved ids are used on the strength of it, so it is made durable first.
-        catalog.install(dir, manifest, last_timestamp).map_err(MakeError::into_error)?;
+        let installed = planted!(
+            "a manifest in the cache is enough",
+            Ok(()),
+            catalog.install(dir, manifest, last_timestamp)
+        );
+        installed.map_err(MakeError::into_error)?;
         // Before anything is made: a new file may get the name of one that was left behind.
         remove(dir, leftovers)?;
         let Settled { log, active, successor, discarded } = settle::settle(dir, unsettled, &sources)?;

@@ -126,7 +126,7 @@ impl WriteSide {
             last_sync: Mutex::new(Duration::ZERO),
             poison: OnceLock::new(),
             events,
-            lock: Mutex::new(Some(lock)),
+            lock: Mutex::new(planted!("a lock is let go of at once", None, Some(lock))),
         }
     }
 
@@ -148,6 +148,7 @@ impl WriteSide {
         if state || is_poisoned(&self.merging) || is_poisoned(&self.sealing) {
             self.poison(&panicked("a thread"));
         }
+        planted!("a poisoned store goes on", return Ok(()));
         match self.poison.get() {
             Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
             None => Ok(()),
@@ -156,6 +157,7 @@ impl WriteSide {
 
     /// Forbids all writes from now on, because of `cause`; gives that back. The first cause stays.
     pub(crate) fn poison(&self, cause: &Error) -> Error {
+        planted!("a failure does not poison", return cause.clone());
         if self.poison.set(cause.to_string()).is_ok() {
             self.events.note(|| Event::Poisoned { cause: cause.clone() });
         }

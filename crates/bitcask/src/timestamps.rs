@@ -45,6 +45,7 @@ impl Timestamps {
                 (self.believed_us, self.believed_at) = (now, monotonic);
             }
         }
+        planted!("records are ordered by the clock", self.last = now - 1);
         self.last = now.max(self.last + 1);
         self.last
     }

@@ -228,6 +228,7 @@ impl Writer {
         }
         self.successor = None;
         self.unsynced.push(Arc::clone(&previous));
+        planted!("a file that is full is not synced", self.unsynced.clear());
         self.unsealed.push(previous);
         self.has_keys = false;
         Ok(true)
@@ -438,6 +439,7 @@ impl Writer {
     }
 
     fn undo(&self, error: Error, end: u64) -> AppendError {
+        planted!("a broken map is a failed write", return AppendError::Undone(error));
         match self.placement {
             // The place was allocated, so this is a broken map: what else it has lost nobody knows.
             Placement::Mapped { .. } => AppendError::InDoubt(error),
@@ -464,7 +466,45 @@ pub(crate) struct Covered {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::format::codec::Codec;
+    use crate::format::file_header::{FileHeader, StoreId};
+    use crate::format::position::FileId;
+    use crate::location::Slot;
+    use crate::vfs::sim::{SimClock, SimDisk};
+    use crate::vfs::{DirAccess, Io};
+
+    /// What an offset of 32 bits cannot say must not be written.
+    #[test]
+    fn nothing_is_appended_that_would_start_behind_four_gib() {
+        for format in LogFormat::ALL {
+            let clock = SimClock::new(1);
+            let dir =
+                SimDisk::new(Io::Syscall).vfs().open_dir(Path::new("store"), DirAccess::Create).unwrap();
+            let header = FileHeader {
+                format,
+                store: StoreId([1; 16]),
+                id: FileId::FIRST,
+                salt: 2,
+                inputs: Vec::new(),
+            };
+            let file = DataFile::create(&*dir, header, Slot::FIRST, 0).unwrap();
+            let options = Options::new().format(format);
+            let timestamps = Timestamps::new(0, &clock);
+            let mut writer = Writer::new(Arc::clone(&file), true, Placement::Written, &options, timestamps);
+            let draft = Draft::stored(format, b"key", b"value".into(), None, None);
+            file.set_data_len(END_MAX);
+            let refused = writer.append(&draft, None, &clock).map(drop);
+            assert!(matches!(refused, Err(AppendError::Undone(Error::Full { .. }))), "{format:?}");
+            let len = draft.len_max() + Codec::LOG_RECORD_MAX as u64;
+            file.set_data_len(END_MAX - len);
+            let refused = writer.append_batch([&draft].into_iter(), len, None, &clock).map(drop);
+            assert!(matches!(refused, Err(AppendError::Undone(Error::Full { .. }))), "{format:?}");
+            assert_eq!((file.data_len(), writer.appended), (END_MAX - len, 0));
+        }
+    }
 
     #[test]
     fn files_are_allocated_in_growing_steps_and_only_a_long_record_goes_past_the_map() {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 const ROLE: &str = "BITCASK_TEST_ROLE";
 /// The environment variable that names the directory of a child.
@@ -52,6 +52,29 @@ impl OtherProcess {
                 return line.ends_with('\n').then(|| said.trim_end().to_owned());
             }
         }
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("sh").args(["-c", &format!("kill -s {name} {}", self.id())]).status();
+        assert!(kill.unwrap().success(), "SIG{name}");
+    }
+
+    /// Its process id, where the shell has become the command.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it go on from [`wait_for_parent`].
+    pub fn let_go(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Waits for its end: what it had still to say, and how it ended.
+    pub fn end(mut self) -> (Vec<String>, ExitStatus) {
+        let lines = std::iter::from_fn(|| self.line()).collect();
+        (lines, self.child.wait().unwrap())
     }
 
     /// `kill -9`; then what it had said before.

@@ -102,6 +102,7 @@ impl FileCopy {
                 }
             }
         }
+        planted!("copies are not synced", return Ok(()));
         made.sync().map_err(failed("sync"))
     }
 }

@@ -131,7 +131,7 @@ fn fill(
     for copy in copies {
         copy.run(dir, path, &mut meter)?;
     }
-    sync(dir)?;
+    planted!("the names of restored files are not synced", (), sync(dir)?);
     let mut checked = 0;
     let mut watch = |progress: Progress| {
         meter.add(progress.done - checked);

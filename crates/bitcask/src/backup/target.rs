@@ -90,7 +90,7 @@ impl Target {
     /// The last of the stage.
     pub(super) fn stage_manifest(&self, manifest: &Manifest) -> Result<()> {
         let staged = || {
-            sync(&*self.dir)?;
+            planted!("the names of staged files are not synced", (), sync(&*self.dir)?);
             let staged = replace::stage(&*self.dir, layout::MANIFEST, &[&manifest.encode()]);
             staged.map_err(ReplaceError::into_error)?;
             sync(&*self.dir)
@@ -206,7 +206,7 @@ pub(crate) fn finish(dir: &dyn Dir, manifest: &Manifest) -> Result<()> {
     if names.contains(layout::MANIFEST) {
         renamed(layout::MANIFEST, layout::MANIFEST_BACKUP)?;
     }
-    sync(dir)?;
+    planted!("the old manifest of a backup may still be there", (), sync(dir)?);
     for name in &names {
         let place = layout::finished(name);
         match (layout::parse(name), place.map(layout::parse)) {

@@ -75,6 +75,7 @@ impl DataFile {
             if header.format.syntax().is_none() {
                 file.map(map_len).map_err(failed("map"))?;
             }
+            planted!("a new file is not synced", return Ok(()));
             file.sync().map_err(failed("sync"))
         })();
         if let Err(error) = written {
@@ -98,7 +99,7 @@ impl DataFile {
         map_len: u64,
     ) -> Result<Arc<Self>> {
         let (file, file_len) = Self::open_header(dir, id, identity.format, slot, access)?;
-        if file.header.store != identity.store {
+        if planted!("a file of another store is taken", false, file.header.store != identity.store) {
             return Err(Error::ForeignFile {
                 file: file.name,
                 reason: "its header says that it belongs to another store".to_owned(),
@@ -320,12 +321,15 @@ impl DataFile {
     }
 
     /// Cuts what was allocated behind the data, and appends the footer. All data was synced before; the footer is
-    /// not yet.
+    /// not yet. Where there is no room for a footer, no part of it stays: that would look like damage.
     pub(crate) fn seal(&self, footer: &Footer, timestamp: u64) -> Result<()> {
         let mut record = Vec::new();
         self.codec.encode_log(Kind::Footer, timestamp, footer.data_len, &footer.encode(), &mut record);
         self.truncate(footer.data_len)?;
-        self.write(&record, footer.data_len)
+        self.write(&record, footer.data_len).inspect_err(|_| {
+            // What it cannot cut the next open does.
+            let _ = self.truncate(footer.data_len);
+        })
     }
 
     /// As [`DataFile::footer`], read once: a footer never changes.

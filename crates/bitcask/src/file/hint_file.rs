@@ -39,7 +39,8 @@ impl Hints {
         vfs::read_exact_at(&*file, &mut bytes, 0).ok()?;
         let header = HintHeader::decode(&bytes).ok()?;
         let body_len: u64 = header.sections.iter().map(|section| u64::from(section.len)).sum();
-        let whole = header.binding == *binding && file.len().ok()? == len as u64 + body_len;
+        let is_bound = planted!("hints of an older file are taken", true, header.binding == *binding);
+        let whole = is_bound && file.len().ok()? == len as u64 + body_len;
         whole.then_some(Self { header, body: Body::File(file) })
     }
 
@@ -85,6 +86,7 @@ impl Hints {
                 buffer
             }
         };
+        planted!("hints are not checked", return Some((bytes, section)));
         (checksum(bytes) == section.checksum).then_some((bytes, section))
     }
 }

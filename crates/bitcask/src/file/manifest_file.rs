@@ -45,7 +45,7 @@ pub(crate) fn replace(dir: &dyn Dir, new: &Manifest) -> Result<(), ReplaceError>
         replace::stage(dir, layout::MANIFEST_BACKUP, &[old])?;
     }
     replace::replace(dir, layout::MANIFEST, &[&new.encode()])?;
-    let synced = dir.sync();
+    let synced = planted!("the name of a manifest is not synced", Ok(()), dir.sync());
     synced.map_err(|source| ReplaceError::InDoubt(Error::io("sync", "the store's directory", source)))?;
     if old.is_some() {
         // The new manifest is in use, and nothing reads the old one but who mends a store by hand. If it cannot have its

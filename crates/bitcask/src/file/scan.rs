@@ -264,6 +264,7 @@ impl<'f> Scanner<'f> {
         self.checksum = file_checksum;
         self.offset = offset + len;
         let front = &self.buffer[start..];
+        planted!("a scan does not check values", let value_crc = header.value_crc);
         let value = match (value_crc == header.value_crc, long) {
             (false, _) => ScannedValue::Damaged,
             (true, true) => ScannedValue::Long,

@@ -187,6 +187,7 @@ impl<'a> Copier<'a> {
             Fate::Drop => self.copied.dropped += 1,
             Fate::Copy | Fate::Pin(..) => {
                 if record.is_damaged() {
+                    planted!("a merge leaves out what it cannot read", return Ok(()));
                     let what = "a value that must stay does not fit its checksum".to_owned();
                     return Err(unreadable_input(index, input, record.offset, what));
                 }
@@ -242,6 +243,7 @@ impl<'a> Copier<'a> {
         // The keydir first: what leaves it meanwhile is among the versions by then.
         if header.kind == Kind::Value && entry != Some(location) && self.store.versions.sees(digest, location)
         {
+            planted!("a merge drops what snapshots see", return Fate::Drop);
             return Fate::Pin(digest, location);
         }
         match entry {
@@ -251,6 +253,7 @@ impl<'a> Copier<'a> {
                 }
                 // From now on it is invisible also when the clock goes back, as if it had been reaped before.
                 let _writer = self.side.writer();
+                planted!("an expired value leaves without a tombstone", return Fate::Drop);
                 if !keydir.remove_if(digest, location) {
                     return Fate::Drop;
                 }
@@ -261,6 +264,7 @@ impl<'a> Copier<'a> {
             None => {}
         }
         let is_superseded = self.newest.get(&digest).is_some_and(|&newest| newest > header.timestamp);
+        planted!("no tombstone outlives a merge", return Fate::Drop);
         if is_superseded || header.timestamp <= self.floor { Fate::Drop } else { Fate::Bury }
     }
 

@@ -56,6 +56,7 @@ impl Store {
             } else {
                 None
             };
+            planted!("a merge takes the active file", let excluded = None);
             let mut facts = facts_of(file, footer);
             facts.clean = clean_of.get(&file.id()).copied().unwrap_or(0);
             if excluded.is_none() && facts.live_keys == facts.keys - facts.tombstones {
@@ -72,6 +73,7 @@ impl Store {
             &self.options.merge,
         );
         let clean = self.versions.oldest().map_or(published, |oldest| oldest.min(published));
+        planted!("snapshots hold no tombstones", let clean = published);
         Survey { files, facts, clean, room: writer.space.for_output() }
     }
 }

@@ -50,6 +50,7 @@ impl Store {
             self.discard_output(side, &output);
             None
         };
+        planted!("inputs are removed before the manifest is replaced", self.remove_files(inputs));
         let listed = self.list(side, inputs, installed.as_ref().map(|(file, _)| file), clean);
         if let Err(error) = listed {
             // After a failed sync of the manifest it may be listed.
@@ -92,12 +93,17 @@ impl Store {
 
     /// Gives the output its footer and its hint file, and opens it for reading.
     fn seal_output(&self, output: &DataFile, inventory: Inventory) -> Result<(Arc<DataFile>, Hints)> {
-        output.seal(&inventory.footer(Ending::Rotated), inventory.last_timestamp())?;
-        output.sync()?;
+        let footer = inventory.footer(Ending::Rotated);
+        output.seal(&footer, inventory.last_timestamp())?;
+        planted!("an output is not synced", (), output.sync()?);
         let data_len = inventory.end;
         let hints = inventory.into_hints(self.identity.store, output, &self.keydir);
         hints.write_if_possible(&*self.dir);
         let file = DataFile::open(&*self.dir, output.id(), &self.identity, output.slot(), Access::Read, 0)?;
+        if file.known_footer()? != Some(footer) {
+            let what = "the footer that a merge wrote does not come back";
+            return Err(Error::corruption(file.name(), data_len, what));
+        }
         file.set_data_len(data_len);
         file.raise_synced_len(data_len);
         Ok((file, hints))
@@ -116,6 +122,7 @@ impl Store {
             let writer = self.writer(side)?;
             (writer.appended, self.end_of_keys(&writer))
         };
+        planted!("a merge rests on what is not durable", let appended = 0);
         self.sync_through(side, appended)?;
         let last_timestamp = side.writer().timestamps.last();
         let mut catalog = self.catalog(side)?;
@@ -123,6 +130,7 @@ impl Store {
         let mut manifest = catalog.manifest.clone();
         let is_input = |listed: &ListedFile| inputs.iter().any(|input| input.id() == listed.id);
         let place = manifest.files.iter().position(is_input).unwrap_or(manifest.files.len());
+        planted!("an output comes last in the log", let place = manifest.files.len() - inputs.len());
         manifest.files.retain(|listed| !is_input(listed));
         if let Some(output) = output {
             manifest.files.insert(place, ListedFile { id: output.id(), clean });
@@ -131,6 +139,7 @@ impl Store {
         let with_keys = footers.filter(|footer: &Footer| footer.values + footer.tombstones > 0);
         let merged_through = with_keys.map(|footer| footer.last_timestamp).max().unwrap_or(0);
         manifest.merged_through = manifest.merged_through.max(merged_through);
+        planted!("a manifest does not say what a merge rests on", let end = None);
         manifest.synced = end;
         let installed = catalog.install(&*self.dir, manifest, last_timestamp);
         installed.map_err(|error| side.make_failed(error))?;
@@ -183,6 +192,7 @@ impl Store {
                         });
                     }
                     let Some(old) = table.get(digest) else { continue };
+                    planted!("a merge overwrites newer entries", table.replace(digest, old, new));
                     let Some(input) = input_in(old) else { continue };
                     table.replace(digest, old, new);
                     output.count_live(new);
@@ -192,6 +202,7 @@ impl Store {
         }
         for (&old, &Pinned { digest, new }) in pinned {
             let _table = self.keydir.write_shard(digest.shard());
+            planted!("snapshots do not follow a merge", continue);
             self.versions.relocate(digest, |location| (location == old).then_some(new));
         }
         Ok(())

@@ -219,6 +219,7 @@ impl Store {
         let before = &survey.facts[..run.start];
         let inputs = &survey.files[run.clone()];
         let floor = before.iter().map(|facts| facts.clean).fold(survey.clean, u64::min);
+        planted!("what lies before a run does not matter", let floor = survey.clean);
         let output = self.make_output(side, inputs)?;
         let file = Arc::clone(&output.file);
         match self.copy_run(side, inputs, output, floor, pace) {
@@ -281,6 +282,7 @@ impl Store {
         let end = output.offset();
         // Read back, so that no input goes for an output that does not hold what was written to it.
         let inventory = Inventory::take(&output.file, end, &self.keydir)?;
+        planted!("an output is not read back", return Ok((copied, inventory)));
         if inventory.end != end || inventory.defect.is_some() || !inventory.damaged.is_empty() {
             let what = "what a merge wrote does not come back";
             return Err(CopyError::Failed(Error::corruption(output.file.name(), inventory.end, what)));

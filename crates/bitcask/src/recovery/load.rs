@@ -159,6 +159,7 @@ impl<'a> Loader<'a> {
         let file = &source.file;
         let inventory = Inventory::take(file, file.data_len(), self.keydir)?;
         if let Some(defect) = inventory.defect {
+            planted!("damage in a complete file is its end", return Ok(()));
             return Err(file.defect_at(defect, inventory.end));
         }
         if inventory.end != file.data_len() {
@@ -273,6 +274,7 @@ impl<'a> Loader<'a> {
                 }
                 // A value that has expired supersedes the older ones of its key, as a tombstone does.
                 let is_gone = entry.is_tombstone || entry.expiry.is_some_and(|expiry| self.now_us >= expiry);
+                planted!("an expired value uncovers older ones", let is_gone = entry.is_tombstone);
                 let replaced = if is_gone {
                     table.remove(digest)
                 } else {

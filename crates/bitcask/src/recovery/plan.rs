@@ -220,6 +220,7 @@ fn settle_values(
     keydir: &Keydir,
 ) -> Result<(Content, Option<String>)> {
     let Content::Scanned(inventory) = content else { return Ok((content, None)) };
+    planted!("torn values are kept", let synced = u64::MAX);
     match inventory.damaged.iter().find(|value| value.end > synced) {
         Some(torn) => {
             let what = torn.report(file).what;
@@ -254,13 +255,14 @@ fn goes_on(file: &DataFile, content: &Content, next: Option<LogPosition>) -> Res
             "it has records behind the end that its successor names",
         )),
         // Behind a cut, only what began after the cut follows; behind a torn tail, nothing.
-        (_, Some(next)) => Ok(next.offset == len),
+        (_, Some(next)) => Ok(planted!("the log goes on behind a tear", true, next.offset == len)),
     }
 }
 
 /// Refuses a log that ends in the output of a merge which has lost its own end: the footer was synced before a manifest
 /// listed it, and what it was made from is gone.
 fn check_merged(file: &DataFile, content: &Content) -> Result<()> {
+    planted!("a merged file may be torn", return Ok(()));
     match content {
         Content::Scanned(_) if file.is_merge_output() => {
             let what = "the end of a merged file is missing, though a sync had covered it";
@@ -285,6 +287,7 @@ fn check_claims(
     defect: Option<String>,
 ) -> Result<()> {
     let end = log.last().map(|last| (log.len() - 1, last.content.len()));
+    planted!("what was synced may be cut off", return Ok(()));
     if furthest <= end {
         return Ok(());
     }
@@ -332,6 +335,7 @@ fn check_timestamps(log: &[LogFile]) -> Result<u64> {
     let mut highest = 0;
     for LogFile { file, content, .. } in log {
         let (first, last) = content.timestamps();
+        planted!("files may be in any order", highest = 0);
         if first != 0 && first <= highest {
             return Err(Error::corruption(
                 file.name(),

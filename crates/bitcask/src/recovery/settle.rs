@@ -109,6 +109,7 @@ impl LogFile {
 /// Carries out the three steps, and writes down the hints that scans of `sources` have made.
 pub(crate) fn settle(dir: &dyn Dir, unsettled: Unsettled, sources: &[Source]) -> Result<Settled> {
     let Unsettled { log, clean, empty, lost } = unsettled;
+    planted!("a log that was cut is appended to", let clean = true);
     let mut settled = Settled { log: Vec::new(), active: None, successor: None, discarded: lost };
     let count = log.len();
     for (index, (unsettled, source)) in log.into_iter().zip(sources).enumerate() {
@@ -138,8 +139,9 @@ pub(crate) fn settle(dir: &dyn Dir, unsettled: Unsettled, sources: &[Source]) ->
             continue;
         } else {
             let ending = if is_last { Ending::Cut } else { Ending::Rotated };
+            planted!("a cut file says that it was rotated", let ending = Ending::Rotated);
             file.seal(&Footer { ending, ..footer }, last_timestamp)?;
-            file.sync()?;
+            planted!("a cut is not synced", (), file.sync()?);
             source.write_new_hints(dir);
         }
         settled.log.push(file);
@@ -152,7 +154,7 @@ pub(crate) fn settle(dir: &dyn Dir, unsettled: Unsettled, sources: &[Source]) ->
     settled.discarded.extend(empty);
     for file in &settled.discarded {
         file.truncate(file.first_record())?;
-        file.sync()?;
+        planted!("an emptied file is not synced", (), file.sync()?);
     }
     Ok(settled)
 }
@@ -160,6 +162,7 @@ pub(crate) fn settle(dir: &dyn Dir, unsettled: Unsettled, sources: &[Source]) ->
 /// Writes the footer of a file that is open for reading only again in place, and syncs it: where its sync has failed, a
 /// sync alone would not bring it to the disk.
 fn rewrite_footer(dir: &dyn Dir, file: &DataFile, footer: &Footer) -> Result<()> {
+    planted!("a footer in the cache is enough", return Ok(()));
     let mut record = vec![0; usize::try_from(file.file_len()? - footer.data_len).unwrap_or(0)];
     file.read(&mut record, footer.data_len)?;
     let rewritten = dir.open(file.name(), Access::ReadWrite).and_then(|again| {
@@ -171,6 +174,7 @@ fn rewrite_footer(dir: &dyn Dir, file: &DataFile, footer: &Footer) -> Result<()>
 
 /// Writes the bytes from `from` to `end` again where they are, and syncs the file.
 fn rewrite(file: &DataFile, from: u64, end: u64) -> Result<()> {
+    planted!("what only the cache may have is not written again", return file.sync());
     let mut piece = vec![0; PIECE];
     let mut at = from;
     while at < end {

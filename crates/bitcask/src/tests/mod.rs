@@ -1,6 +1,7 @@
 //! Tests of the whole engine, on the simulated disk where durability is concerned.
 
 mod backup;
+mod bad_disk;
 mod batches;
 mod changes;
 mod clear;
@@ -29,6 +30,8 @@ mod merge_rules;
 mod model;
 mod nested;
 mod panics;
+#[cfg(planted)]
+pub(crate) mod planted;
 mod recovery_faults;
 mod regressions;
 mod repair;

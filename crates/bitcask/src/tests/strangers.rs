@@ -3,6 +3,7 @@
 use super::ledger::{self, State};
 use super::ways::{Way, is_data_file};
 use crate::file::layout;
+use crate::format::manifest::Manifest;
 use crate::format::position::FileId;
 use crate::vfs::sim::SimDisk;
 use crate::{Bitcask, Error, Options};
@@ -135,5 +136,24 @@ fn a_file_of_a_backup_that_went_its_own_way_gives_no_wrong_answer_in_the_place_o
             }
         }
         assert!(collisions > 2, "{collisions}");
+    }
+}
+
+/// Complete files are not read to open a store, so the order is believed as far as timestamps do not contradict it.
+#[test]
+fn a_manifest_in_which_files_have_changed_places_is_refused() {
+    for way in Way::ALL {
+        let sample = sample(way);
+        let manifest = Manifest::decode(&sample.read_file(layout::MANIFEST)).unwrap();
+        for place in 1..manifest.files.len() - 2 {
+            let disk = sample.fork();
+            let mut changed = manifest.clone();
+            changed.files.swap(place - 1, place);
+            disk.write_file(layout::MANIFEST, &changed.encode());
+            let before = content(&disk);
+            let error = ledger::open(&disk, &way.small_files()).unwrap_err();
+            assert!(error.is_corruption(), "{place}: {error}");
+            assert!(content(&disk) == before, "{place}: something was changed");
+        }
     }
 }

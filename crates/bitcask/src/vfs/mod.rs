@@ -184,6 +184,7 @@ fn read_fully(
         match read(buffer, offset) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
+                planted!("a short read is taken for the end", return Ok(()));
                 buffer = &mut buffer[count..];
                 offset += count as u64;
             }
@@ -203,6 +204,7 @@ fn write_fully(
         match write(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
+                planted!("a short write is taken for whole", return Ok(()));
                 bytes = &bytes[count..];
                 offset += count as u64;
             }

@@ -57,7 +57,7 @@ impl OsDir {
 impl Dir for OsDir {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.dir)? {
+        for entry in retry_on_intr(|| rustix::fs::Dir::read_from(&self.dir))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name != "." && name != ".." {
                 names.push(name);
@@ -225,7 +225,7 @@ fn file_system_can_map(_dir: &fs::File, _access: DirAccess) -> bool {
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn can_reserve(dir: &fs::File) -> bool {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(dir, ".", flags, FILE_MODE) else { return false };
+    let Ok(file) = retry_on_intr(|| rustix::fs::openat(dir, ".", flags, FILE_MODE)) else { return false };
     let outcome =
         retry_on_intr(|| rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, TRIAL_LEN));
     // A full disk can reserve in principle.

@@ -38,7 +38,7 @@ impl OsLock {
     pub(super) fn take(dir: &Arc<fs::File>, name: &str) -> io::Result<Option<Self>> {
         for _ in 0..ATTEMPTS {
             let file = open_regular(dir, name, OFlags::RDWR | OFlags::CREATE)?;
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(fs::TryLockError::Error(error)) => return Err(cannot_lock(error)),
@@ -73,6 +73,16 @@ impl Drop for OsLock {
         if std::process::id() == self.process_id {
             // An error leaves the lock to the close that follows.
             let _ = self.file.unlock();
+        }
+    }
+}
+
+/// `flock`, made again where a signal has interrupted it, as a file system over the network allows.
+fn try_lock(file: &fs::File) -> Result<(), fs::TryLockError> {
+    loop {
+        match file.try_lock() {
+            Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
         }
     }
 }

@@ -97,6 +97,11 @@ impl SimDisk {
         self.state().faults.inject(from, only, failure, repeat);
     }
 
+    /// Flips a bit in what the first write by a system call from number `from` on brings to the disk, and says nothing.
+    pub(crate) fn garble_write(&self, from: u64) {
+        self.state().faults.garbles = Some(from);
+    }
+
     /// How many operations were made to fail. A loop over the n-th operation ends where this stays 0.
     pub(crate) fn faults_fired(&self) -> u64 {
         self.state().faults.fired

@@ -1,10 +1,12 @@
-//! What goes wrong while the engine runs: errors at chosen operations, short calls, a sync that lies.
+//! What goes wrong while the engine runs: errors at chosen operations, short calls, a write that arrives as something
+//! else, a sync that lies.
 //!
 //! Operations are counted from 0, one for each call through the seam; copies in a map count too, so that a test can
 //! crash between two of them, but only [`Failure::Map`] and [`Failure::Panic`] reach them.
 
 use super::random::Random;
 use super::to_u64;
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -155,6 +157,8 @@ pub(super) struct Faults {
     pub(super) fired_in: Option<String>,
     pub(super) sync_mode: SyncMode,
     injections: Vec<Injection>,
+    /// From which operation on the next write by a system call arrives with a bit flipped.
+    pub(super) garbles: Option<u64>,
     /// Chance for short calls; `None` when they are whole.
     short: Option<Random>,
 }
@@ -167,6 +171,7 @@ impl Faults {
             fired_in: None,
             sync_mode: SyncMode::Honest,
             injections: Vec::new(),
+            garbles: None,
             short: None,
         }
     }
@@ -204,6 +209,19 @@ impl Faults {
             self.injections.remove(index);
         }
         Err(failure.error())
+    }
+
+    /// What arrives of bytes that are written by the operation that was counted last.
+    pub(super) fn arriving<'b>(&mut self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+        let written_by = self.operations - 1;
+        if bytes.is_empty() || self.garbles.take_if(|from| *from <= written_by).is_none() {
+            return Cow::Borrowed(bytes);
+        }
+        self.fired += 1;
+        let mut bytes = bytes.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        Cow::Owned(bytes)
     }
 
     /// How many of `len` bytes a system call moves.

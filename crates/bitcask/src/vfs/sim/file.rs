@@ -47,7 +47,8 @@ impl SimFile {
         self.judge_writable(kind);
         self.disk.operate(kind, &self.name, |state| {
             let count = state.faults.part(bytes.len())?;
-            state.write(self.inode, &bytes[..count], offset)
+            let arriving = state.faults.arriving(&bytes[..count]);
+            state.write(self.inode, &arriving, offset)
         })
     }
 }
