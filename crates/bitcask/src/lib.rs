@@ -37,6 +37,8 @@ mod expiry;
 mod file;
 mod file_table;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod iter;
 mod keydir;
 mod location;
@@ -60,7 +62,7 @@ mod space;
 mod status;
 mod store;
 mod syncer;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 mod threads;
 mod timestamps;

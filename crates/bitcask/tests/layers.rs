@@ -42,8 +42,8 @@ fn sources() -> Vec<(PathBuf, String)> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap().to_owned();
-            // The simulated disk and the child processes of tests are compiled for tests only.
-            if ["tests", "sim", "child"].contains(&stem.as_str()) {
+            // The simulated disk, the child processes and the fuzz targets are compiled for tests only.
+            if ["tests", "sim", "child", "fuzzing"].contains(&stem.as_str()) {
                 continue;
             }
             if path.is_dir() {
