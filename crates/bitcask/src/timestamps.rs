@@ -45,7 +45,8 @@ impl Timestamps {
                 (self.believed_us, self.believed_at) = (now, monotonic);
             }
         }
-        self.last = now.max(self.last + 1);
+        // At the end of all numbers, where only a forged record leads, it stays.
+        self.last = now.max(self.last.saturating_add(1));
         self.last
     }
 }
