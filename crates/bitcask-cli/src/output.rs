@@ -49,6 +49,12 @@ impl Output {
         Ok(Self { writer, path: Some(path.to_owned()) })
     }
 
+    /// Whatever takes the bytes, for tests.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn into(writer: impl Write + 'static) -> Self {
+        Self { writer: BufWriter::new(Box::new(writer)), path: None }
+    }
+
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.writer.write_all(bytes).map_err(|source| self.failure(source))
     }

@@ -433,7 +433,7 @@ impl Bitcask {
     }
 
     /// One whole pass of what a thread does otherwise.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn reap_all(&self) {
         self.store().reap_all();
     }
@@ -499,7 +499,7 @@ impl Bitcask {
     }
 
     /// Merges the files that `choose` picks of so many immutable ones, oldest first, worth it or not.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn merge_chosen(
         &self,
         choose: impl FnOnce(usize) -> std::ops::Range<usize>,
@@ -508,7 +508,7 @@ impl Bitcask {
     }
 
     /// Closes the active file.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn rotate(&self) -> Result<()> {
         let side = self.store().write_side()?;
         self.store().rotate(side)?;

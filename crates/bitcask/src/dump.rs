@@ -71,8 +71,7 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Dump> {
     let failed = |source| Error::io("open", path.display().to_string(), source);
     let dir = OsVfs::new(Io::Syscall).open_dir(parent, DirAccess::ReadOnly).map_err(failed)?;
     let file = DataFile::open_of_any_store(&*dir, id, format, Slot::FIRST, Access::Read)?;
-    let next = file.first_record();
-    Ok(Dump { end: file.file_len()?, file, next, done: false })
+    Dump::of(file)
 }
 
 /// Iterator over the records of a data file, from [`dump`]. It ends with the file, with the zeros behind the last
@@ -85,6 +84,12 @@ pub struct Dump {
 }
 
 impl Dump {
+    /// From the first record on.
+    pub(crate) fn of(file: Arc<DataFile>) -> Result<Self> {
+        let next = file.first_record();
+        Ok(Self { end: file.file_len()?, file, next, done: false })
+    }
+
     fn read_next(&mut self) -> Result<Option<DumpedRecord>> {
         let mut scanner = Scanner::starting_at(&self.file, self.next, self.end)?;
         let (offset, len) = match scanner.next()? {

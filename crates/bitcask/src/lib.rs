@@ -40,6 +40,8 @@ mod expiry;
 mod file;
 mod file_table;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod iter;
 mod keydir;
 mod location;
@@ -64,7 +66,7 @@ mod status;
 mod store;
 mod sync;
 mod syncer;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 mod threads;
 mod timestamps;

@@ -70,7 +70,7 @@ impl Drop for Pass<'_> {
 
 impl Store {
     /// A pass over the whole keydir.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn reap_all(&self) {
         let Some(side) = &self.write_side else { return };
         let mut pass = Pass::new(self, side);

@@ -43,8 +43,8 @@ fn sources() -> Vec<(PathBuf, String)> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap().to_owned();
-            // The simulated disk, the child processes of tests and what tests plant are compiled for tests only.
-            if ["tests", "sim", "child", "planted"].contains(&stem.as_str()) {
+            // The simulated disk, child processes, planted mistakes and the fuzz targets are compiled for tests only.
+            if ["tests", "sim", "child", "planted", "fuzzing"].contains(&stem.as_str()) {
                 continue;
             }
             if path.is_dir() {

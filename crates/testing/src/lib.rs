@@ -10,12 +10,16 @@
 //! | `BITCASK_CASE` | only this case of a sweep |
 //! | `BITCASK_NO_SKIP` | whatever would be skipped fails |
 
+mod allocator;
 mod child;
+mod corpus;
 mod skip;
 mod sweep;
 mod tier;
 
+pub use allocator::{Counting, peak_of};
 pub use child::{OtherProcess, STORE, content, role, say, wait_for_parent};
+pub use corpus::{Target, check_corpus, corpus};
 pub use skip::skip;
 pub use sweep::Sweep;
 pub use tier::Tier;

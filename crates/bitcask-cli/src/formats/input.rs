@@ -35,8 +35,9 @@ impl Input {
         Ok(Self { reader: Box::new(file), name: path.display().to_string(), len })
     }
 
-    #[cfg(test)]
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    /// These bytes, for tests.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self { reader: Box::new(io::Cursor::new(bytes.to_vec())), name: "test".to_owned(), len: None }
     }
 

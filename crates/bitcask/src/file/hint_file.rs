@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::format::checksum::checksum;
 use crate::format::hint::{Binding, HintHeader, Section};
 use crate::format::position::FileId;
+use crate::keydir::SHARD_COUNT;
 use crate::vfs::{self, Access, Dir, File};
 
 /// The hints for one data file, on disk or just made by a scan.
@@ -38,6 +39,10 @@ impl Hints {
         let mut bytes = vec![0; len];
         vfs::read_exact_at(&*file, &mut bytes, 0).ok()?;
         let header = HintHeader::decode(&bytes).ok()?;
+        if header.sections.iter().any(|section| section.shard >= SHARD_COUNT) {
+            // Of a version with more shards, or made up.
+            return None;
+        }
         let body_len: u64 = header.sections.iter().map(|section| u64::from(section.len)).sum();
         let is_bound = planted!("hints of an older file are taken", true, header.binding == *binding);
         let whole = is_bound && file.len().ok()? == len as u64 + body_len;

@@ -39,6 +39,8 @@ use crate::location::{round_len, unround_len};
 const MAGIC: [u8; 8] = *b"bitcaskH";
 const FRONT_LEN: usize = 64;
 const SECTION_LEN: usize = 16;
+/// The shortest entry: its fixed part and a key of one byte.
+const ENTRY_MIN: u64 = 19;
 const CHECKSUM_LEN: usize = 4;
 /// More than any version has shards: a bound on what a damaged count can make a reader allocate.
 const SECTIONS_MAX: u32 = 1 << 16;
@@ -137,7 +139,10 @@ impl HintHeader {
             });
         }
         let binding = Binding { store, file, data_len, data_checksum, secret_fingerprint };
-        sections.is_sorted_by(|a, b| a.shard < b.shard).then_some(Self { binding, sections })
+        // Room is made for as many entries as a section says that it has.
+        let is_possible = |section: &Section| u64::from(section.count) * ENTRY_MIN <= u64::from(section.len);
+        let are_sound = sections.is_sorted_by(|a, b| a.shard < b.shard) && sections.iter().all(is_possible);
+        are_sound.then_some(Self { binding, sections })
     }
 }
 
@@ -252,6 +257,19 @@ mod tests {
         let mut header = header();
         header.sections.swap(0, 1);
         assert!(HintHeader::decode(&header.encode()).is_err());
+    }
+
+    #[test]
+    fn a_section_with_more_entries_than_it_has_room_for_is_refused() {
+        let with_count = |count| {
+            let mut header = header();
+            header.sections[1].count = count;
+            HintHeader::decode(&header.encode())
+        };
+        assert!(with_count(80 / 19).is_ok());
+        for count in [80 / 19 + 1, u32::MAX] {
+            assert!(with_count(count).is_err(), "{count}");
+        }
     }
 
     proptest! {

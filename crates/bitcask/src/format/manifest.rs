@@ -23,6 +23,8 @@ use super::file_header::{LogFormat, StoreId};
 use super::position::{self, FileId, LogPosition};
 use super::{Defect, Reader, VERSION};
 
+/// More than any counter of a store comes to, and room enough to count on.
+const WORD_MAX: u64 = u64::MAX >> 1;
 const MAGIC: [u8; 8] = *b"bitcaskM";
 
 /// The key of the keydir's hash: random for each store, and kept, because hint files and cursors depend on it.
@@ -112,7 +114,7 @@ impl Manifest {
             planted!("a manifest is not checked", return Self::decode_covered(reader).ok_or_else(damaged)?);
             return Err(damaged());
         }
-        Self::decode_covered(reader).ok_or_else(|| Defect::damaged("its lengths contradict each other"))?
+        Self::decode_covered(reader).ok_or_else(|| Defect::damaged("its numbers contradict each other"))?
     }
 
     /// The fields behind the version, once the checksum fits.
@@ -133,6 +135,11 @@ impl Manifest {
         }
         let synced = reader.bytes().and_then(|bytes: [u8; position::LEN]| LogPosition::decode(&bytes));
         reader.bytes::<4>()?;
+        // Who counts on from here needs room, and the id before the next one is always reserved.
+        let words = [generation, highest_timestamp, next_file.0, merged_through];
+        if next_file <= FileId::FIRST || words.iter().any(|&word| word > WORD_MAX) {
+            return None;
+        }
         let manifest = |format| Self {
             store,
             secret,
@@ -159,7 +166,7 @@ mod tests {
             format: LogFormat::Binary,
             generation: 3,
             highest_timestamp: 4,
-            next_file: FileId(files + 1),
+            next_file: FileId(files + 2),
             merged_through: 0,
             files: (1..=files).map(|id| ListedFile { id: FileId(id), clean: id * 10 }).collect(),
             synced: (files % 2 == 1).then_some(LogPosition { file: FileId(files), offset: 1 << 20 }),
@@ -196,6 +203,28 @@ mod tests {
         let sum = checksum(&bytes[..end]);
         bytes[end..].copy_from_slice(&sum.to_le_bytes());
         assert!(matches!(Manifest::decode(&bytes), Err(Defect::Damaged(_))));
+    }
+
+    #[test]
+    fn numbers_that_no_store_comes_to_are_refused() {
+        let decode = |change: fn(&mut Manifest, u64), word| {
+            let mut manifest = manifest(3);
+            change(&mut manifest, word);
+            Manifest::decode(&manifest.encode())
+        };
+        let changes: [fn(&mut Manifest, u64); 4] = [
+            |manifest, word| manifest.generation = word,
+            |manifest, word| manifest.highest_timestamp = word,
+            |manifest, word| manifest.next_file = FileId(word),
+            |manifest, word| manifest.merged_through = word,
+        ];
+        for change in changes {
+            assert!(decode(change, WORD_MAX).is_ok());
+            assert!(matches!(decode(change, WORD_MAX + 1), Err(Defect::Damaged(_))));
+        }
+        for id in [0, 1] {
+            assert!(matches!(decode(changes[2], id), Err(Defect::Damaged(_))), "next is {id}");
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Seed {
     }
 
     /// The checksum of the salt alone.
-    pub(super) fn get(self) -> u32 {
+    pub(crate) fn get(self) -> u32 {
         self.0
     }
 

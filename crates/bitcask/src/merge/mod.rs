@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// Merges the files that `choose` picks of so many immutable ones, oldest first, worth it or not.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn merge_chosen(&self, choose: impl FnOnce(usize) -> Range<usize>) -> Result<MergeReport> {
         self.check_open()?;
         let side = self.write_side()?;

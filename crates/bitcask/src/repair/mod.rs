@@ -37,7 +37,7 @@ use crate::vfs::{self, Access, Dir, DirAccess, Io, Vfs};
 
 pub use seal::{EditedLine, edited_lines, seal_lines};
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use seal::{edited_lines_on, seal_lines_on};
 
 /// What [`repair`] is to do.

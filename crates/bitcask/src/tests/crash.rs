@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bitcask_testing::{Sweep, Tier};
 
-use super::harness::{Case, Crash, Depth, check_recovery, open, random_time, workloads};
+use super::harness::{Case, Crash, Depth, crash_once, open, random_time, workloads};
 use super::model::{Bounds, Map};
 use super::ways::Way;
 use super::workload::{Settings, Workload};
@@ -48,29 +48,6 @@ fn sweep_moments(test: &'static str, way: Way) {
         }
     }
     sweep.finish(way.share(Tier::pick(1_500, 55_000, 800_000)));
-}
-
-/// One crash and the check of what it leaves. Returns that, and how many writes are in it.
-pub(super) fn crash_once(
-    workload: &Workload,
-    disk: &SimDisk,
-    bounds: Bounds,
-    crash: Crash,
-    depth: Depth,
-    random: &mut Random,
-) -> (SimDisk, usize) {
-    let left = crash.strike(disk, random);
-    let options = &workload.settings.options;
-    let found = check_recovery(
-        &left,
-        &workload.history,
-        crash.at_least(bounds),
-        bounds.issued,
-        options,
-        depth,
-        random,
-    );
-    (left, found)
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(test)]
 use bitcask_testing::Sweep;
 
 use super::model::{Bounds, History, Map, Stored};
+#[cfg(test)]
 use super::ways::Way;
+use super::workload::Workload;
 use crate::options::Maintenance;
 use crate::verify::verify_dir;
 use crate::vfs::DirAccess;
@@ -32,6 +35,7 @@ impl fmt::Display for Case {
 }
 
 /// The numbers of the workloads below `count` that a sweep of this way goes through.
+#[cfg(test)]
 pub(super) fn workloads(count: u64, way: Way, sweep: &Sweep) -> impl Iterator<Item = u64> {
     (0..count).filter(move |&number| way.has_turn(number) && sweep.wants(number))
 }
@@ -123,6 +127,29 @@ pub(super) fn check_recovery(
         check_afterlife(&disk, db, map, &clock, options, random);
     }
     found
+}
+
+/// One crash and the check of what it leaves. Returns that, and how many writes are in it.
+pub(super) fn crash_once(
+    workload: &Workload,
+    disk: &SimDisk,
+    bounds: Bounds,
+    crash: Crash,
+    depth: Depth,
+    random: &mut Random,
+) -> (SimDisk, usize) {
+    let left = crash.strike(disk, random);
+    let options = &workload.settings.options;
+    let found = check_recovery(
+        &left,
+        &workload.history,
+        crash.at_least(bounds),
+        bounds.issued,
+        options,
+        depth,
+        random,
+    );
+    (left, found)
 }
 
 /// What a reader sees, who changes nothing; `None` when there is no store yet.

@@ -1,33 +1,34 @@
-//! The machine: many long lives of tiny stores, compared with the model after every single step.
+//! The machine: one store, to which chance does everything that can be done to a store.
 //!
-//! The crash sweeps look at every moment of few workloads; this looks at few moments of very many. Deletes come most often,
-//! then merges: it is their order, across opens and crashes, that brings deleted values back in stores of this family.
+//! After every single step it is compared with the model. Deletes come most often, then merges: it is their order, across
+//! opens and crashes, that brings deleted values back in stores of this family.
 
-use bitcask_testing::{Sweep, Tier};
-
-use super::crash::crash_once;
-use super::harness::{Case, Crash, Depth, check_sound, workloads};
+use super::harness::{Crash, Depth, check_sound, crash_once};
 use super::ways::Way;
 use super::workload::{Moment, Settings, Workload};
 use crate::vfs::sim::Random;
 
-const STEPS: u64 = 60;
-
 /// One store, and the chance that decides what happens to it.
-struct Machine<'a> {
+pub(crate) struct Machine<'a> {
     store: Workload,
     random: &'a mut Random,
 }
 
 impl<'a> Machine<'a> {
-    fn new(way: Way, random: &'a mut Random) -> Self {
+    pub(crate) fn new(way: Way, random: &'a mut Random) -> Self {
         let mut store = Workload::new(Settings::random(way, random), random.next());
+        store.share_script(random);
         store.keep_moments(false);
         store.open();
         Self { store, random }
     }
 
-    fn step(&mut self) {
+    /// Whether there is a script, and it has choices left to make.
+    pub(crate) fn has_choices(&self) -> bool {
+        self.random.has_script()
+    }
+
+    pub(crate) fn step(&mut self) {
         match self.random.below(100) {
             0..10 => {
                 self.store.check_snapshots();
@@ -71,6 +72,7 @@ impl<'a> Machine<'a> {
         let (left, found) =
             crash_once(&self.store, &moment.disk, moment.bounds, crash, Depth::Recovery, self.random);
         self.store.next(left, crash.bounds_after(moment.bounds, found), self.random.next());
+        self.store.share_script(self.random);
         self.store.keep_moments(false);
         self.open();
     }
@@ -99,37 +101,4 @@ fn act(store: &mut Workload, random: &mut Random) {
         78 => store.follow(),
         _ => store.sync(),
     }
-}
-
-fn run_machines(test: &'static str, way: Way) {
-    let sweep = Sweep::new(test);
-    let count = Tier::pick(1_000, 50_000, 1_250_000);
-    for number in workloads(count, way, &sweep) {
-        sweep.case(Case { workload: number, moment: 0, crash: 0 }, |seed| {
-            let random = &mut Random::new(seed);
-            let mut machine = Machine::new(way, random);
-            (0..STEPS).for_each(|_| machine.step());
-        });
-    }
-    sweep.finish(way.share(count));
-}
-
-#[test]
-fn after_every_step_the_store_holds_what_was_written_mapped() {
-    run_machines("after_every_step_the_store_holds_what_was_written_mapped", Way::MAPPED);
-}
-
-#[test]
-fn after_every_step_the_store_holds_what_was_written_syscall() {
-    run_machines("after_every_step_the_store_holds_what_was_written_syscall", Way::SYSCALL);
-}
-
-#[test]
-fn after_every_step_the_store_holds_what_was_written_json() {
-    run_machines("after_every_step_the_store_holds_what_was_written_json", Way::JSON);
-}
-
-#[test]
-fn after_every_step_the_store_holds_what_was_written_csv() {
-    run_machines("after_every_step_the_store_holds_what_was_written_csv", Way::CSV);
 }

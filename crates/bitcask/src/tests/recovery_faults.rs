@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bitcask_testing::{Sweep, Tier};
 
-use super::crash::crash_once;
-use super::harness::{Crash, Depth, check_recovery, open, random_time, workloads};
+use super::harness::{Crash, Depth, check_recovery, crash_once, open, random_time, workloads};
 use super::model::{Bounds, Map};
 use super::ways::Way;
 use super::workload::{Settings, Workload};

@@ -1,5 +1,6 @@
 //! The ways in which the stores of these tests work: how bytes are moved, and how records are written.
 
+#[cfg(test)]
 use bitcask_testing::{Sweep, Tier};
 
 use crate::file::layout::{self, Name};
@@ -14,7 +15,7 @@ pub(super) fn compressions() -> Vec<Compression> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(crate) struct Way {
     pub(super) io: Io,
     pub(super) format: LogFormat,
 }
@@ -25,8 +26,31 @@ impl Way {
     /// Text files are not mapped on a disk that can map either.
     pub(super) const JSON: Self = Self { io: Io::Mapped, format: LogFormat::Json };
     pub(super) const CSV: Self = Self { io: Io::Syscall, format: LogFormat::Csv };
-    pub(super) const ALL: [Self; 4] = [Self::MAPPED, Self::SYSCALL, Self::JSON, Self::CSV];
+    pub(crate) const ALL: [Self; 4] = [Self::MAPPED, Self::SYSCALL, Self::JSON, Self::CSV];
 
+    pub(super) fn disk(self) -> SimDisk {
+        SimDisk::new(self.io)
+    }
+
+    pub(super) fn options(self) -> Options {
+        Options::new().format(self.format)
+    }
+
+    /// With a few records in each file, whatever their form, and no sync but those asked for.
+    pub(super) fn small_files(self) -> Options {
+        let file_size = if self.format == LogFormat::Binary { 450 } else { 1100 };
+        self.options().max_file_size(file_size).durability(Durability::Os)
+    }
+
+    /// The name of the data file with this number.
+    pub(super) fn file(self, number: u64) -> String {
+        layout::data(FileId(number), self.format)
+    }
+}
+
+/// How sweeps go through them.
+#[cfg(test)]
+impl Way {
     /// The ways that take turns where there is not the time for all of them: those that write by system calls.
     const IN_TURN: [Self; 3] = [Self::SYSCALL, Self::JSON, Self::CSV];
 
@@ -56,25 +80,6 @@ impl Way {
             Some((turn, _)) => (Self::IN_TURN.len() as u64, turn),
             None => (1, 0),
         }
-    }
-
-    pub(super) fn disk(self) -> SimDisk {
-        SimDisk::new(self.io)
-    }
-
-    pub(super) fn options(self) -> Options {
-        Options::new().format(self.format)
-    }
-
-    /// With a few records in each file, whatever their form, and no sync but those asked for.
-    pub(super) fn small_files(self) -> Options {
-        let file_size = if self.format == LogFormat::Binary { 450 } else { 1100 };
-        self.options().max_file_size(file_size).durability(Durability::Os)
-    }
-
-    /// The name of the data file with this number.
-    pub(super) fn file(self, number: u64) -> String {
-        layout::data(FileId(number), self.format)
     }
 }
 

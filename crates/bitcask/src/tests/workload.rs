@@ -8,10 +8,10 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::changes::Replica;
 use super::follower::Follower;
 use super::harness::{self, EXPIRIES, random_time};
 use super::model::{Bounds, History, Map, Stored, Write};
+use super::replica::Replica;
 use super::ways::{Way, compressions, is_data_file};
 use crate::clock::Clock;
 use crate::expiry::to_time;
@@ -139,6 +139,11 @@ impl Workload {
         history.truncate(bounds.issued);
         let replica = mem::take(&mut self.replica);
         *self = Self { replica, ..Self::on(left, self.settings.clone(), history, bounds, seed) };
+    }
+
+    /// From now on the script of `random`, if it has one, chooses what happens here, too.
+    pub(super) fn share_script(&mut self, random: &Random) {
+        self.random.share_script(random);
     }
 
     /// Keeps the disk of every moment from now on, or none.

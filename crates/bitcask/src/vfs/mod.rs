@@ -12,7 +12,7 @@
 //! - Calls may be short or interrupted; [`read_exact_at`], [`write_all_at`] and their siblings loop.
 
 pub(crate) mod os;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod sim;
 
 use std::any::Any;

@@ -74,14 +74,14 @@ impl Syntax {
     }
 
     /// Appends what stands before the covered bytes, with zeros for the checksum.
-    fn begin(self, out: &mut Vec<u8>) {
+    pub(crate) fn begin(self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.before_crc());
         out.extend_from_slice(&[b'0'; CRC_DIGITS]);
         out.extend_from_slice(self.behind_crc());
     }
 
     /// Puts the checksum into a line that was begun.
-    fn seal(self, line: &mut [u8], crc: u32) {
+    pub(crate) fn seal(self, line: &mut [u8], crc: u32) {
         let start = self.before_crc().len();
         let digits = format!("{crc:08x}");
         line[start..start + CRC_DIGITS].copy_from_slice(digits.as_bytes());

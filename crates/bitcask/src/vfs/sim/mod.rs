@@ -18,6 +18,12 @@
 //!
 //! The disk also judges the engine: what breaks a rule of the seam, or would be SIGBUS in a map, panics.
 
+#![expect(clippy::expect_used, reason = "what only tests use may panic")]
+#![cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "a fuzz target does not need all that tests do")
+)]
+
 mod clock;
 mod crash;
 mod dir;
@@ -30,6 +36,7 @@ mod inode;
 mod inspect;
 mod random;
 mod sectors;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use clock::SimClock;
