@@ -253,6 +253,38 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_a_header_has_no_length() {
+        let front: [u8; FRONT_LEN] = *header().encode().first_chunk().unwrap();
+        assert!(HintHeader::encoded_len(&front).is_some());
+        // The magic number, the version, a count of sections that is out of range.
+        for byte in [0, 8, 15] {
+            let mut changed = front;
+            changed[byte] ^= 0x80;
+            assert_eq!(HintHeader::encoded_len(&changed), None, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn an_entry_leads_behind_the_start_of_its_file_and_has_a_key() {
+        let entry = HintEntry {
+            timestamp: 1,
+            offset: 1,
+            len: rounded(40),
+            is_tombstone: false,
+            expiry: None,
+            key: b"k",
+        };
+        let decoded = |entry: HintEntry<'_>| {
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            entries(&bytes).next().unwrap().is_some()
+        };
+        assert!(decoded(entry));
+        assert!(!decoded(HintEntry { offset: 0, ..entry }));
+        assert!(!decoded(HintEntry { key: b"", ..entry }));
+    }
+
+    #[test]
     fn sections_out_of_order_are_refused() {
         let mut header = header();
         header.sections.swap(0, 1);

@@ -322,6 +322,22 @@ mod tests {
     }
 
     #[test]
+    fn a_run_names_no_more_inputs_than_a_header_can() {
+        let tiny = FileFacts { bytes: 10, whole: 100, live_bytes: 1, ..file(90) };
+        let files = vec![tiny; INPUTS_MAX + 2];
+        assert_eq!(first(&files, Thoroughness::Everything), Some(0..INPUTS_MAX));
+    }
+
+    #[test]
+    fn what_a_merge_leaves_is_what_lives_and_what_is_held_or_pinned_or_may_be() {
+        let facts = FileFacts { live_bytes: 10 * MIB, held_bytes: 20 * MIB, held_keys: 5, ..file(90) };
+        let facts = FileFacts { pinned_bytes: 30 * MIB, pinned_keys: 7, tombstones: 5 + 3, ..facts };
+        assert_eq!(facts.bytes_after(), 60 * MIB + 3 * TOMBSTONE_LEN);
+        assert_eq!(facts.dead_bytes(), 40 * MIB);
+        assert_eq!(FileFacts { live_bytes: 90 * MIB, ..facts }.bytes_after(), 100 * MIB);
+    }
+
+    #[test]
     fn a_run_is_as_short_as_the_room_but_never_shorter_than_a_file() {
         let files = vec![file(90); 10];
         let run = |room: u64| {

@@ -66,6 +66,7 @@ fn a_merge_gives_back_dead_bytes_and_keeps_every_live_value() {
         let report = db.merge().unwrap();
         assert_eq!(Map::of(&db), before);
         assert_eq!((report.values_copied, report.tombstones_kept), (19, 0), "{report:?}");
+        assert!(0 < report.bytes_after && report.bytes_after <= db.status().data_bytes, "{report:?}");
         let status = db.status();
         assert!(status.data_bytes * 10 < bytes_before, "{} of {bytes_before}", status.data_bytes);
         assert!(status.files.len() < files_before);
@@ -120,6 +121,27 @@ fn what_was_merged_is_not_copied_again_after_closing_and_opening() {
             assert_eq!(db.merge().unwrap().values_copied, 0, "opening {opening}");
             db.close().unwrap();
         }
+    });
+}
+
+#[test]
+fn a_value_longer_than_what_is_copied_at_once_is_copied_whole() {
+    in_every_way(|way| {
+        let bench = Bench::new(way, 1 << 20);
+        let db = bench.open();
+        // About two pieces, and exactly so many.
+        for len in [256 << 10, 512 << 10, 700_000] {
+            db.put(format!("long {len}"), vec![b'x'; len]).unwrap();
+            db.put("short", format!("{len}")).unwrap();
+        }
+        let before = Map::of(&db);
+        db.rotate().unwrap();
+        let report = db.merge_chosen(|count| 0..count).unwrap();
+        assert!(report.values_copied >= 3 && report.records_dropped >= 2, "{report:?}");
+        assert!(Map::of(&db) == before);
+        drop(db);
+        assert!(Map::of(&bench.open()) == before);
+        harness::check_sound(&bench.disk);
     });
 }
 
