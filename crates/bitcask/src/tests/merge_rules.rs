@@ -216,3 +216,21 @@ fn a_manifest_that_was_merged_over_is_refused_when_it_is_put_back() {
         assert!(refused.is_corruption(), "{refused}");
     });
 }
+
+/// The tombstone, which is in a later file, is enough. A snapshot keeps the first value that has come after it, but not the
+/// second.
+#[test]
+fn a_value_beneath_a_later_tombstone_does_not_become_one() {
+    in_every_way(|mut story| {
+        story.put("z", "1");
+        let snapshot = story.db().snapshot();
+        story.put("a", "first");
+        story.put("a", "second");
+        story.rotate();
+        story.delete("a");
+        let report = story.merge(0..1);
+        assert_eq!((report.tombstones_kept, report.records_dropped, report.values_copied), (0, 1, 2));
+        drop(snapshot);
+        story.holds(&[("z", "1")]);
+    });
+}

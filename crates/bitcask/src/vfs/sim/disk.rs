@@ -97,9 +97,10 @@ impl SimDisk {
         self.state().faults.inject(from, only, failure, repeat);
     }
 
-    /// Flips a bit in what the first write by a system call from number `from` on brings to the disk, and says nothing.
-    pub(crate) fn garble_write(&self, from: u64) {
-        self.state().faults.garbles = Some(from);
+    /// Flips a bit in what the first write by a system call from number `from` on brings to the disk, and says nothing: in
+    /// the byte `place` of it, counted from its start again behind its end.
+    pub(crate) fn garble_write(&self, from: u64, place: usize) {
+        self.state().faults.garbles = Some((from, place));
     }
 
     /// How many operations were made to fail. A loop over the n-th operation ends where this stays 0.

@@ -157,8 +157,9 @@ pub(super) struct Faults {
     pub(super) fired_in: Option<String>,
     pub(super) sync_mode: SyncMode,
     injections: Vec<Injection>,
-    /// From which operation on the next write by a system call arrives with a bit flipped.
-    pub(super) garbles: Option<u64>,
+    /// From which operation on the next write by a system call arrives with a bit flipped, and in which byte of it; behind
+    /// its end they are counted from the start again.
+    pub(super) garbles: Option<(u64, usize)>,
     /// Chance for short calls; `None` when they are whole.
     short: Option<Random>,
 }
@@ -214,13 +215,12 @@ impl Faults {
     /// What arrives of bytes that are written by the operation that was counted last.
     pub(super) fn arriving<'b>(&mut self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
         let written_by = self.operations - 1;
-        if bytes.is_empty() || self.garbles.take_if(|from| *from <= written_by).is_none() {
-            return Cow::Borrowed(bytes);
-        }
+        let hit = self.garbles.take_if(|(from, _)| *from <= written_by && !bytes.is_empty());
+        let Some((_, place)) = hit else { return Cow::Borrowed(bytes) };
         self.fired += 1;
         let mut bytes = bytes.to_vec();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
+        let place = place % bytes.len();
+        bytes[place] ^= 1;
         Cow::Owned(bytes)
     }
 
