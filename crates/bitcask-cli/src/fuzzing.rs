@@ -13,7 +13,6 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::bytes::{Encoding, escaped};
-use crate::failure::Failure;
 use crate::formats::{
     BashoOptions, BashoReader, CsvColumns, CsvReader, CsvWriter, Entry, Input, JsonlReader, JsonlWriter,
     Keys, LineReader, Locks, Operations, Pending, Sink, Source, Taken,
@@ -134,18 +133,14 @@ fn basho(bytes: &[u8]) {
                 taken += 1;
             }
             Ok(None) => break,
-            Err(failure) => blame_source(&failure),
+            // Nobody changes the files meanwhile.
+            Err(failure) => panic!("what was surveyed cannot be read: {failure}"),
         }
     }
     let tombstones = &findings.tombstones;
     let others = tombstones.v0 + tombstones.v1 + tombstones.v2 + findings.overwritten;
     let others = others + findings.in_other_partition + findings.expired + findings.refused.count;
     assert_eq!(findings.entries, taken + others, "an entry is lost");
-}
-
-/// What was surveyed can be read: nobody changes the files meanwhile.
-fn blame_source(failure: &Failure) {
-    panic!("the second reading fails: {failure}");
 }
 
 /// Makes the files that the bytes stand for.

@@ -186,6 +186,15 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// It came to its end, or could not open the store, and what it read is a state that may be.
+    pub(crate) fn check_end(&self) {
+        let unopened = self.failures.iter().any(|failure| failure.starts_with("unopened"));
+        assert!(self.ended || unopened, "{:#?}", self.failures);
+        if let Some(read) = self.read.as_ref().filter(|_| self.ended) {
+            assert!(self.states.contains(read), "it read {read:#?}\nwhere there may be {:#?}", self.states);
+        }
+    }
+
     /// What these lines tell.
     pub(crate) fn of(lines: &[String]) -> Self {
         let mut account = Self {

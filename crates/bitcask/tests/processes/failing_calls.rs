@@ -63,15 +63,7 @@ fn fails(run: &Run, way: Way, call: &Call, what: &str) -> bool {
     let dir = calls::place();
     let Disturbed { account, status, failed } = run.disturb(dir.path(), way, call, what);
     assert!(status.success(), "it neither panics nor hangs: {status}, {:#?}", account.failures);
-    let unopened = account.failures.iter().any(|failure| failure.starts_with("unopened"));
-    assert!(account.ended || unopened, "{:#?}", account.failures);
-    if let Some(read) = account.read.filter(|_| account.ended) {
-        assert!(
-            account.states.contains(&read),
-            "it read {read:#?}\nwhere there may be {:#?}",
-            account.states
-        );
-    }
+    account.check_end();
     if call.kind.ends_with("sync") {
         check_syncs(dir.path());
     }

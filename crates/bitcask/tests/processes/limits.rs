@@ -86,15 +86,7 @@ fn run_under(limit: &str, way: Way, short: &[&str]) -> bool {
     for failure in &account.failures {
         assert!(short.iter().any(|short| failure.contains(short)), "{failure}");
     }
-    let unopened = account.failures.iter().any(|failure| failure.starts_with("unopened"));
-    assert!(account.ended || unopened, "{:#?}", account.failures);
-    if let Some(read) = account.read.filter(|_| account.ended) {
-        assert!(
-            account.states.contains(&read),
-            "it read {read:#?}\nwhere there may be {:#?}",
-            account.states
-        );
-    }
+    account.check_end();
     canonical::check(&store, way, &account.states);
     account.failures.is_empty()
 }

@@ -11,7 +11,7 @@ mod table;
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use self::table::{MISTAKES, Mistake};
@@ -74,24 +74,20 @@ fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// Works through all of `items` in as many threads as there are processors, in order.
-fn in_parallel<T: Sync, R: Send + Sync>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    let next = AtomicUsize::new(0);
-    let results: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
+/// Works through all of `items` in as many threads as there are processors; the results come in any order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (waiting, done) = (Mutex::new(items.iter()), Mutex::new(Vec::new()));
+    let work_on = || loop {
+        let Some(item) = waiting.lock().unwrap().next() else { return };
+        let result = work(item);
+        done.lock().unwrap().push(result);
+    };
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while let Some((item, result)) = {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    items.get(index).zip(results.get(index))
-                } {
-                    let _ = result.set(work(item));
-                }
-            });
+            scope.spawn(&work_on);
         }
     });
-    results.into_iter().filter_map(OnceLock::into_inner).collect()
+    done.into_inner().unwrap()
 }
 
 /// The mistakes to plant: all, or the one that the environment names.
